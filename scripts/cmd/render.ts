@@ -1,0 +1,168 @@
+/**
+ * What the command prints, as text: pure functions from the daemon's answers to lines.
+ *
+ * The first block of `status` is fixed byte for byte, because scripts read it.
+ * A number that is not known is written as "unknown", never as 0. Names and
+ * paths come from people's libraries: control characters in them never reach
+ * the terminal.
+ */
+
+import type {
+  ControlError,
+  DamagedObject,
+  LibraryFailure,
+  LibraryStatus,
+  StatusReport,
+} from '../../src/shared/wire/control-messages.js'
+
+/** More would push the reason off the screen; `--json` has up to 1,000. */
+const DAMAGED_SHOWN_MAX = 10
+/** The oldest change may wait this long before `status` calls a library behind: a busy moment is none. */
+const BEHIND_MS = 60_000
+
+const SECOND_MS = 1000
+const MINUTE_MS = 60 * SECOND_MS
+const HOUR_MS = 60 * MINUTE_MS
+const DAY_MS = 24 * HOUR_MS
+
+export function renderStatus(report: StatusReport, { verbose }: { verbose: boolean }): string {
+  const { counts } = report
+  const blocks = [
+    [
+      `Total number of libraries: ${counts.total}`,
+      `Number of synchronized libraries: ${counts.synchronized}`,
+      `Number of libraries waiting for sync: ${counts.waiting}`,
+      `Number of libraries syncing: ${counts.syncing}`,
+      `Number of libraries failed to sync: ${counts.failed}`,
+    ],
+    listBlock('List of syncing libraries:', report.syncing),
+    listBlock('List of libraries failed to sync:', report.failed),
+    renderPrimary(report),
+    ...(verbose ? (report.libraries ?? []).toSorted(byId).map(renderLibrary) : []),
+  ]
+  return blocks
+    .filter(lines => lines.length > 0)
+    .map(lines => `${lines.join('\n')}\n`)
+    .join('\n')
+}
+
+const listBlock = (title: string, ids: readonly string[]): string[] =>
+  ids.length > 0 ? [title, ...ids.toSorted()] : []
+
+const byId = (a: LibraryStatus, b: LibraryStatus): number => (a.id < b.id ? -1 : 1)
+
+function renderPrimary({ primary }: StatusReport): string[] {
+  if (primary.problem !== null) {
+    const { code, message, nextStep } = primary.problem
+    return [`Primary: ${plain(message)} (${code})`, `Next step: ${plain(nextStep)}`]
+  }
+  if (primary.reachable !== false) return []
+  const contact = primary.lastContactAgoMs
+  const since = contact === null ? 'no contact yet' : `last contact ${duration(contact)} ago`
+  return [
+    `Primary: ${plain(primary.url)} does not answer, ${since}`,
+    'Next step: check that seaf-backup-primary runs there, and that this host can reach it',
+  ]
+}
+
+export function renderLibrary(library: LibraryStatus): string[] {
+  const { failure, progress } = library
+  const lines = [
+    library.id,
+    `  name: ${library.name === null ? 'unknown' : plain(library.name)}`,
+    `  owner: ${library.owner === null ? 'unknown' : plain(library.owner)}`,
+    `  state: ${stateOf(library)}`,
+    `  lag: ${library.lagMs === null ? 'unknown' : duration(library.lagMs)}`,
+    `  head: ${library.head === null ? 'none yet' : `${plain(library.head)}, ${recordedAt(library)}`}`,
+  ]
+  if (progress !== null) {
+    lines.push(`  progress: ${count(progress.objects, 'object')}, ${byteSize(progress.bytes)} in this attempt`)
+  }
+  if (library.holes > 0) lines.push(`  holes: ${count(library.holes, 'object')} accepted as absent`)
+  if (failure !== null) lines.push(...renderFailure(failure).map(line => `  ${line}`))
+  return lines
+}
+
+function stateOf({ state, failure, deletedOnPrimary }: LibraryStatus): string {
+  const code = failure === null ? '' : ` (${failure.code})`
+  return `${state}${code}${deletedOnPrimary ? ', deleted on primary' : ''}`
+}
+
+const recordedAt = ({ recordedAt: at }: LibraryStatus): string =>
+  at === null || at > MAX_DATE_MS ? 'recorded at an unknown time' : `recorded ${new Date(at).toISOString()}`
+
+/** What `Date` can hold. */
+const MAX_DATE_MS = 8.64e15
+
+export function renderFailure(failure: LibraryFailure): string[] {
+  const { retrying, retryInMs } = failure
+  const soon = retryInMs === null ? 'when something changes' : `in ${duration(retryInMs)}`
+  return [
+    `reason: ${plain(failure.message)}`,
+    ...(retrying ? [`next attempt: ${soon}, by itself`] : []),
+    `next step: ${plain(failure.nextStep)}`,
+    ...renderDamaged(failure),
+  ]
+}
+
+function renderDamaged({ damaged, damagedTotal }: LibraryFailure): string[] {
+  if (damagedTotal === 0) return []
+  const shown = damaged.slice(0, DAMAGED_SHOWN_MAX)
+  const rest = damagedTotal - shown.length
+  return [
+    `damaged: ${count(damagedTotal, 'object')}`,
+    ...shown.map(object => `  ${damagedObject(object)}`),
+    ...(rest > 0 ? [`  and ${rest} more: see --json`] : []),
+  ]
+}
+
+const KIND = { commits: 'commit', fs: 'fs object', blocks: 'block' } as const
+
+function damagedObject({ kind, id, problem, path, where }: DamagedObject): string {
+  const object = `${KIND[kind]} ${plain(id)} ${problem}`
+  const place = where === 'history' ? ', in history only' : ''
+  return path === null ? `${object}${place}` : `${plain(path)} (${object}${place})`
+}
+
+export function renderError({ code, message, nextStep, candidates }: ControlError): string {
+  return [
+    `seaf-backup-cmd: ${plain(message)} (${code})`,
+    ...(candidates ?? []).map(id => `  ${id}`),
+    ...(nextStep === '' ? [] : [`Next step: ${plain(nextStep)}`]),
+    '',
+  ].join('\n')
+}
+
+/**
+ * True when the backup is not what the primary is: a library failed, one whose
+ * oldest change has waited a minute or for an unknown time, or no primary.
+ * Needs `libraries` when any library waits or syncs.
+ */
+export function isBehind({ counts, primary, libraries }: StatusReport): boolean {
+  if (counts.failed > 0 || primary.problem !== null || primary.reachable === false) return true
+  return (libraries ?? []).some(
+    ({ state, lagMs }) => state !== 'synchronized' && (lagMs === null || lagMs >= BEHIND_MS),
+  )
+}
+
+/** "1.2 s", "3 min 20 s", "2 h 5 min", "4 d 1 h": two units are enough. */
+export function duration(ms: number): string {
+  if (ms < SECOND_MS) return `${Math.round(ms)} ms`
+  if (ms < MINUTE_MS) return `${(ms / SECOND_MS).toFixed(1)} s`
+  if (ms < HOUR_MS) return `${Math.floor(ms / MINUTE_MS)} min ${Math.floor((ms % MINUTE_MS) / SECOND_MS)} s`
+  if (ms < DAY_MS) return `${Math.floor(ms / HOUR_MS)} h ${Math.floor((ms % HOUR_MS) / MINUTE_MS)} min`
+  return `${Math.floor(ms / DAY_MS)} d ${Math.floor((ms % DAY_MS) / HOUR_MS)} h`
+}
+
+const SIZE_UNITS = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB'] as const
+
+export function byteSize(bytes: number): string {
+  let [value, unit] = [bytes, 0]
+  while (value >= 1024 && unit < SIZE_UNITS.length - 1) [value, unit] = [value / 1024, unit + 1]
+  return `${unit === 0 ? value : value.toFixed(1)} ${SIZE_UNITS[unit]}`
+}
+
+export const count = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? '' : 's'}`
+
+/** Control characters and those that turn the direction of writing, as `?`. */
+const plain = (text: string): string => text.replace(/[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, '?')

@@ -1,0 +1,119 @@
+/**
+ * seaf-backup-cmd: what the backup host's administrator types.
+ *
+ * A client of the backup daemon's control socket: it opens no database, reads
+ * no seafile.conf, and works for whoever may open the socket. Verbs are in
+ * cmd/verbs.ts, exit codes in cmd/exit.ts.
+ */
+
+import { join } from 'node:path'
+import { Command, CommanderError } from 'commander'
+import { asBackupError, systemCode } from '../src/shared/errors.js'
+import { CONTROL_SOCKET, findStateDirOnly } from '../src/shared/directories.js'
+import { VERSION } from '../src/shared/version.js'
+import { ControlClient } from './cmd/client.js'
+import { EXIT, NoDaemon, exitCodeOf } from './cmd/exit.js'
+import { renderError } from './cmd/render.js'
+import { status, sync } from './cmd/verbs.js'
+import type { ExitCode } from './cmd/exit.js'
+import type { StatusOptions } from './cmd/verbs.js'
+
+interface WhereFlags {
+  readonly conf?: string
+  readonly data?: string
+  readonly state?: string
+  readonly socket?: string
+}
+
+interface SyncFlags {
+  readonly all: boolean
+  readonly force: boolean
+  readonly json: boolean
+}
+
+const EXIT_CODES = `
+Exit codes: 0 ok, 1 failed, 2 usage, 3 status: some library failed or behind, 4 no daemon, 130 interrupted`
+
+/** `run` is called with the verb to carry out. Commander's own errors are thrown, not exited with. */
+function commandLine(run: (verb: (client: ControlClient) => Promise<ExitCode>) => Promise<void>, signal: AbortSignal) {
+  const program = new Command('seaf-backup-cmd')
+    .description('Shows and steers the backup of a Seafile server. Runs on the backup host.')
+    .version(VERSION)
+    .option('--conf <dir>', 'directory that holds seafile.conf (default: $SEAFILE_CENTRAL_CONF_DIR)')
+    .option('--data <dir>', 'seafile-data (default: $SEAFILE_DATA_DIR, else beside --conf)')
+    .option('--state <dir>', "the daemon's state directory (default: seaf-backup-state beside seafile-data)")
+    .option('--socket <path>', `control socket (default: ${CONTROL_SOCKET} in the state directory)`)
+    .addHelpText('after', EXIT_CODES)
+    .showHelpAfterError('(run with --help to see how it is used)')
+    .exitOverride()
+
+  program
+    .command('status')
+    .description('how many libraries are backed up, and which are not')
+    .option('-v, --verbose', 'lag, reason and next step of every library', false)
+    .option('--json', 'everything that is known, for programs', false)
+    .action((options: StatusOptions) => run(client => status(client, options, signal)))
+
+  const syncVerb = program
+    .command('sync')
+    .description('back up a library now, and wait until it is done')
+    .argument('[library]', 'library id, or as much of its beginning as is unique')
+    .option('--all', 'every library', false)
+    .option('--force', 'also when the head went back or objects are damaged; what is skipped stays listed', false)
+    .option('--json', 'the result as JSON, without progress', false)
+    .action((library: string | undefined, { all, force, json }: SyncFlags) => {
+      if (all === (library !== undefined)) syncVerb.error('error: give either a library id or --all')
+      return run(client => sync(client, { library: library ?? null, force }, { json }, signal))
+    })
+  return program
+}
+
+async function main(args: readonly string[]): Promise<ExitCode> {
+  const interrupt = new AbortController()
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => interrupt.abort())
+
+  let exitCode: ExitCode = EXIT.ok
+  const program = commandLine(async verb => {
+    exitCode = await verb(new ControlClient(socketPath(program.opts<WhereFlags>())))
+  }, interrupt.signal)
+  try {
+    await program.parseAsync(args, { from: 'user' })
+    return exitCode
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage // it has said why
+    if (interrupt.signal.aborted) {
+      process.stderr.write('interrupted; the backup daemon goes on by itself\n')
+      return EXIT.interrupted
+    }
+    report(error, args.includes('--json'))
+    return exitCodeOf(error)
+  }
+}
+
+function socketPath({ socket, ...flags }: WhereFlags): string {
+  return socket ?? join(findStateDirOnly(flags, process.env), CONTROL_SOCKET)
+}
+
+function report(error: unknown, json: boolean): void {
+  if (error instanceof NoDaemon) {
+    const nextStep = 'start it (systemctl start seaf-backup-server), or name its state directory with --state DIR'
+    process.stderr.write(`seaf-backup-cmd: ${error.message}: ${nextStep}\n`)
+    return
+  }
+  const { code, message, details } = asBackupError(error)
+  const { nextStep, candidates } = details
+  const shown = {
+    code,
+    message,
+    nextStep: typeof nextStep === 'string' ? nextStep : '',
+    ...(Array.isArray(candidates) ? { candidates: candidates as string[] } : {}),
+  }
+  if (json) process.stdout.write(`${JSON.stringify({ error: shown }, null, 2)}\n`)
+  else process.stderr.write(renderError(shown))
+}
+
+process.stdout.on('error', error => {
+  if (systemCode(error) !== 'EPIPE') throw error
+  // Its reader has seen enough, as `| head` does.
+})
+process.exitCode = await main(process.argv.slice(2))

@@ -1,0 +1,116 @@
+/**
+ * `npm test`, after build and lint: sees to what the tests need, runs them, counts them.
+ *
+ *   node dist/scripts/test.js [part of a file's name]...
+ *
+ * The last line is always "N passed, N failed, N skipped", counted over
+ * assertions. Tests whose needs are not met skip themselves by name, and are
+ * counted and shown as skipped.
+ */
+
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync, globSync } from 'node:fs'
+import { once } from 'node:events'
+import { delimiter, join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+
+const COMPILED = fileURLToPath(new URL('..', import.meta.url))
+const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
+const TAP = join(PROJECT, 'node_modules', '.bin', 'tap')
+
+/** Tests start daemons and database servers: more at once would measure the machine's patience. */
+const JOBS = 2
+/** For one file: a test that waits longer than this waits for ever. */
+const FILE_SECONDS_MAX = 300
+
+interface Need {
+  readonly what: string
+  /** Any one of them will do. */
+  readonly programs: readonly string[]
+  /** The Debian package that has them. */
+  readonly debianPackage: string
+}
+
+const NEEDS: readonly Need[] = [
+  { what: 'tests with a real MariaDB', programs: ['mariadbd', 'mysqld'], debianPackage: 'mariadb-server' },
+  { what: 'comparison with the reference reader', programs: ['python3'], debianPackage: 'python3' },
+]
+
+/** Servers are not on everybody's PATH. */
+const SEARCHED = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin']
+
+const isInstalled = ({ programs }: Need): boolean =>
+  programs.some(program => SEARCHED.some(dir => dir !== '' && existsSync(join(dir, program))))
+
+function seeToNeeds(): void {
+  const missing = NEEDS.filter(need => !isInstalled(need))
+  if (missing.length > 0 && process.getuid?.() === 0) install(missing.map(({ debianPackage }) => debianPackage))
+  for (const need of missing.filter(need => !isInstalled(need))) {
+    console.log(`${need.programs[0]} is not installed (Debian: ${need.debianPackage}): ${need.what} will be skipped`)
+  }
+}
+
+/** What cannot be installed is skipped by the tests themselves, so a failure here only has to be seen. */
+function install(packages: readonly string[]): void {
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  const aptGet = (...args: string[]) =>
+    spawnSync('apt-get', args, { env, stdio: ['ignore', 'ignore', 'inherit'] }).status
+  console.log(`installing what the tests need: ${packages.join(' ')}`)
+  const done = aptGet('update', '-q') === 0 && aptGet('install', '-qy', '--no-install-recommends', ...packages) === 0
+  if (!done) console.log(`could not install ${packages.join(' ')} with apt-get`)
+}
+
+/** Compiled tests that still have a source; all of them, or those whose name has one of `parts`. */
+function testFiles(parts: readonly string[]): string[] {
+  return globSync('test/**/*.test.ts', { cwd: PROJECT })
+    .filter(file => parts.length === 0 || parts.some(part => file.includes(part)))
+    .map(file => join(COMPILED, file.replace(/\.ts$/, '.js')))
+    .toSorted()
+}
+
+interface Totals {
+  passed: number
+  failed: number
+  skipped: number
+}
+
+/** tap's own closing comment, `# { total: 9, pass: 7, fail: 1, skip: 1 }`. */
+function readTotals(line: string): Totals | undefined {
+  if (!/^# \{ total: \d+/.test(line)) return undefined
+  const count = (name: string) => Number(new RegExp(`\\b${name}: (\\d+)`).exec(line)?.[1] ?? 0)
+  return { passed: count('pass'), failed: count('fail') + count('todo'), skipped: count('skip') }
+}
+
+/** Files as they end, failures with their details, what is skipped; not every assertion that holds. */
+const isWorthShowing = (line: string): boolean =>
+  !/^\s*$|^\s+(ok (?!.*# SKIP)|# |\d+\.\.\d+)|^(TAP version|1\.\.|# )/.test(line)
+
+async function runTap(files: readonly string[]): Promise<Totals & { readonly clean: boolean }> {
+  const options = ['--disable-coverage', '--allow-empty-coverage', `--jobs=${JOBS}`, `--timeout=${FILE_SECONDS_MAX}`]
+  const tap = spawn(process.execPath, [TAP, 'run', ...options, '--reporter=tap', ...files], {
+    cwd: PROJECT,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const ended = once(tap, 'close') as Promise<[number | null]>
+  let totals: Totals | undefined
+  for await (const line of createInterface({ input: tap.stdout })) {
+    totals = readTotals(line) ?? totals
+    if (isWorthShowing(line)) console.log(line)
+  }
+  const [code] = await ended
+  if (totals === undefined) console.log(`tap ended without a summary, exit code ${code}`)
+  return { ...(totals ?? { passed: 0, failed: 1, skipped: 0 }), clean: code === 0 && totals !== undefined }
+}
+
+const files = testFiles(process.argv.slice(2))
+if (files.length === 0) {
+  console.log(`no test file has a name with ${process.argv.slice(2).join(' or ')}`)
+  console.log('0 passed, 0 failed, 0 skipped')
+  process.exitCode = 1
+} else {
+  seeToNeeds()
+  const { passed, failed, skipped, clean } = await runTap(files)
+  console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`)
+  process.exitCode = clean && failed === 0 ? 0 : 1
+}

@@ -1,0 +1,101 @@
+/**
+ * The backup daemon, put together: read from top to bottom it is the order of
+ * starting, and from bottom to top that of stopping.
+ */
+
+import { accessSync, constants, mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { openCatalog } from '../shared/catalog/open-catalog.js'
+import { unusable } from '../shared/daemon.js'
+import { asBackupError, isAbort, reason } from '../shared/errors.js'
+import { aborted } from '../shared/lifecycle.js'
+import { DiskObjectStore } from '../shared/store/disk-object-store.js'
+import { backoffMs, sleep } from '../shared/timing.js'
+import { authKey } from '../shared/wire/auth.js'
+import { startControlApi } from './control/control-api.js'
+import { BackupControl } from './control/backup-control.js'
+import { Subscriber } from './hints/subscriber.js'
+import { Sweep } from './hints/sweep.js'
+import { LibraryStates } from './state/library-state.js'
+import { openStateDb } from './state/state-db.js'
+import { PrimaryClient, readCa } from './sync/primary-client.js'
+import { PullPool } from './sync/pull-pool.js'
+import { SyncEngine } from './sync/sync-engine.js'
+import type { CatalogWriter } from '../shared/catalog/catalog.js'
+import type { BackupConfig } from '../shared/config.js'
+import type { Log } from '../shared/log.js'
+
+const DATABASE_RETRY = { first: 500, max: 15_000 }
+
+/** Runs until `signal` is aborted; rejects when it cannot start, or when one of its parts died. */
+export async function runBackup(config: BackupConfig, log: Log, signal: AbortSignal): Promise<void> {
+  const death = new AbortController()
+  const onDeath = (error: unknown) => death.abort(error)
+  const primary = { url: config.primaryUrl.href, syncToken: config.syncToken, ca: readCa(config.caFile) }
+  const key = authKey(config.syncToken)
+
+  const store = openStore(config)
+  using db = disposable(openStateDb(config.stateDir))
+  const states = new LibraryStates(db.value)
+  const control = new BackupControl(states, config.primaryUrl.origin)
+  await using _control = await startControlApi({
+    socketPath: join(config.stateDir, 'control.sock'),
+    target: control,
+    log,
+  })
+  store.prepare() // only now: another daemon on this state would have been found
+  await using catalog = await openCatalogPatiently(config, log, AbortSignal.any([signal, death.signal]))
+  await using client = new PrimaryClient(primary)
+  await using pool = new PullPool({ dataDir: config.dataDir, primary, threads: config.workers, onDeath })
+  await using engine = new SyncEngine({ catalog, states, pool, log, workers: config.workers, onDeath })
+  await using sweep = new Sweep({ client, states, engine, intervalMs: config.sweepIntervalMs, log, onDeath })
+  await using subscriber = await Subscriber.start({
+    listen: config.listen,
+    tls: config.tls,
+    key,
+    log,
+    hints: {
+      changed(repo, head, ago) {
+        const library = states.moved(repo, head, performance.now() - ago)
+        // told by two agents, or after a sweep: unless a sync is under way, which may be about to leave this head, it is done
+        if (head !== null && head === library.head && !library.syncing && !library.failure) return
+        engine.offer(repo, 'now', 'push')
+      },
+      sweep: () => sweep.ring(),
+    },
+  })
+  control.attach({ engine, sweep, subscriber })
+  log.info({ events: subscriber.url, primary: config.primaryUrl.origin, libraries: states.size }, 'backup ready')
+
+  await aborted(AbortSignal.any([signal, death.signal]))
+  if (death.signal.aborted) throw death.signal.reason
+}
+
+function openStore({ dataDir }: BackupConfig): DiskObjectStore {
+  try {
+    mkdirSync(dataDir, { recursive: true })
+    accessSync(dataDir, constants.R_OK | constants.W_OK | constants.X_OK)
+  } catch (error) {
+    throw unusable('use seafile-data', dataDir, reason(error), 'give --data, or run as the user who owns it')
+  }
+  return new DiskObjectStore(dataDir)
+}
+
+/** A database that is down, or not yet up after a boot, is waited for; the control socket answers meanwhile. */
+async function openCatalogPatiently(config: BackupConfig, log: Log, signal: AbortSignal): Promise<CatalogWriter> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await openCatalog(config.database, log, { create: true })
+    } catch (error) {
+      if (isAbort(error)) throw error
+      const problem = asBackupError(error)
+      if (problem.disposition !== 'retry') throw problem
+      if (attempt === 0) log.warn({ code: problem.code, reason: problem.message }, 'database not usable; trying again')
+      await sleep(backoffMs(attempt, DATABASE_RETRY), signal)
+    }
+  }
+}
+
+function disposable<T extends { close(): unknown }>(value: T): Disposable & { readonly value: T } {
+  return { value, [Symbol.dispose]: () => void value.close() }
+}

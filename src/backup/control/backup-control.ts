@@ -1,0 +1,146 @@
+/**
+ * What the command can ask of the daemon. Answers from the first moment on: before everything runs it says so.
+ */
+
+import { BackupError, asBackupError, isAbort } from '../../shared/errors.js'
+import { VERSION } from '../../shared/version.js'
+import { behindOrFailed, libraryStatus, statusReport } from './status.js'
+import type { RepoId } from '../../shared/ids.js'
+import type { LibraryStatus, StatusReport, SyncProgress } from '../../shared/wire/control-messages.js'
+import type { Subscriber } from '../hints/subscriber.js'
+import type { Sweep } from '../hints/sweep.js'
+import type { Library, LibraryStates } from '../state/library-state.js'
+import type { SyncEngine } from '../sync/sync-engine.js'
+import type { ControlTarget } from './control-api.js'
+
+/** Failures that a person gets to read at once; the rest is counted. */
+const FAILED_LISTED_MAX = 1_000
+const CANDIDATES_MAX = 20
+
+interface Parts {
+  readonly engine: SyncEngine
+  readonly sweep: Sweep
+  readonly subscriber: Subscriber
+}
+
+export class BackupControl implements ControlTarget {
+  #parts: Parts | undefined
+
+  constructor(
+    private readonly states: LibraryStates,
+    private readonly primaryUrl: string,
+  ) {}
+
+  attach(parts: Parts): void {
+    this.#parts = parts
+  }
+
+  status(options: { libraries: boolean }): StatusReport {
+    return statusReport(
+      {
+        version: VERSION,
+        primaryUrl: this.primaryUrl,
+        libraries: this.states.all(),
+        agents: this.#parts?.subscriber.agents() ?? [],
+        sweptAt: this.#parts?.sweep.succeededAt,
+        line: this.#parts ? this.#parts.engine.line : this.#starting(),
+      },
+      options,
+    )
+  }
+
+  resolve(idOrPrefix: string): string {
+    const wanted = idOrPrefix.toLowerCase()
+    if (this.states.get(wanted as RepoId)) return wanted
+    const candidates: string[] = []
+    if (wanted !== '') for (const { repo } of this.states.all()) if (repo.startsWith(wanted)) candidates.push(repo)
+    const [only] = candidates
+    if (only !== undefined && candidates.length === 1) return only
+    if (only === undefined) {
+      throw new BackupError(
+        'LIBRARY_UNKNOWN',
+        `find library ${JSON.stringify(idOrPrefix.slice(0, 60))}: none is known whose id begins so`,
+      )
+    }
+    throw new BackupError('LIBRARY_AMBIGUOUS', `find library ${idOrPrefix}: ${candidates.length} ids begin so`, {
+      candidates: candidates.sort().slice(0, CANDIDATES_MAX),
+    })
+  }
+
+  async sync(
+    id: string,
+    { force }: { force: boolean },
+    onProgress: (progress: SyncProgress) => void,
+    signal: AbortSignal,
+  ): Promise<LibraryStatus> {
+    const { engine, sweep } = this.#running()
+    const library = this.states.ensure(id as RepoId)
+    if (engine.line) await sweep.now(signal) // says why, if the line is still broken
+    try {
+      await engine.request(library.repo, { force, onProgress }, signal)
+    } catch (error) {
+      if (isAbort(error)) throw error
+      const problem = asBackupError(error)
+      // a failure that belongs to the library is in its status; any other is the answer
+      if (library.failure?.code !== problem.code) throw problem
+    }
+    return libraryStatus(library)
+  }
+
+  async syncAll(
+    { force }: { force: boolean },
+    onProgress: (done: number, libraries: number, progress: SyncProgress) => void,
+    signal: AbortSignal,
+  ): Promise<{ synchronized: number; failed: number; failedLibraries: LibraryStatus[] }> {
+    const { engine, sweep } = this.#running()
+    await sweep.now(signal) // what the primary has now is what "all" means
+    const all = [...this.states.all()].filter(library => !library.deleted)
+    const behind = all.filter(library => behindOrFailed(library) || engine.has(library.repo))
+    const progress = new Map<Library, SyncProgress>()
+    const startedAt = performance.now()
+    let done = all.length - behind.length
+    const report = () => onProgress(done, all.length, sum(progress.values(), performance.now() - startedAt))
+    const failed: Library[] = []
+    await Promise.all(
+      behind.map(async library => {
+        const onOne = (p: SyncProgress) => {
+          progress.set(library, p)
+          report()
+        }
+        try {
+          await engine.request(library.repo, { force, onProgress: onOne }, signal)
+        } catch (error) {
+          if (isAbort(error)) throw error
+          if (!library.deleted) failed.push(library)
+        }
+        done += 1
+        report()
+      }),
+    )
+    return {
+      synchronized: all.length - failed.length,
+      failed: failed.length,
+      failedLibraries: failed.slice(0, FAILED_LISTED_MAX).map(library => libraryStatus(library)),
+    }
+  }
+
+  #running(): Parts {
+    if (!this.#parts) throw this.#starting()
+    return this.#parts
+  }
+
+  #starting(): BackupError {
+    return new BackupError('DATABASE_DOWN', 'start: the daemon waits for the database of the backup; see its log')
+  }
+}
+
+function sum(parts: Iterable<SyncProgress>, elapsedMs: number): SyncProgress {
+  const total = { objects: 0, bytes: 0, objectsWanted: 0, bytesWanted: 0, elapsedMs: Math.round(elapsedMs) }
+  for (const part of parts) {
+    total.objects += part.objects
+    total.bytes += part.bytes
+    total.objectsWanted += part.objectsWanted
+    total.bytesWanted += part.bytesWanted
+  }
+  return total
+}

@@ -1,0 +1,101 @@
+/** What `status` says, put together from the states: counts come from comparing with the primary's own list, never from the queue. */
+
+import { isBehind, lagMs, stateOf } from '../state/library-state.js'
+import { nextStep } from './next-step.js'
+import type { BackupError } from '../../shared/errors.js'
+import type { LibraryFailure, LibraryStatus, StatusReport } from '../../shared/wire/control-messages.js'
+import type { Agent } from '../hints/subscriber.js'
+import type { Library } from '../state/library-state.js'
+
+/** So many damaged objects are listed; all are counted. */
+const DAMAGED_MAX = 1_000
+
+export interface StatusInput {
+  readonly version: string
+  readonly primaryUrl: string
+  readonly libraries: Iterable<Library>
+  readonly agents: readonly Agent[]
+  /** performance.now() of the last successful sweep. */
+  readonly sweptAt: number | undefined
+  readonly line: BackupError | undefined
+}
+
+export function statusReport(input: StatusInput, options: { libraries: boolean }): StatusReport {
+  const now = performance.now()
+  const counts = { total: 0, synchronized: 0, waiting: 0, syncing: 0, failed: 0, deletedOnPrimary: 0, withHoles: 0 }
+  const syncing: string[] = []
+  const failed: string[] = []
+  const libraries: LibraryStatus[] = []
+  for (const library of input.libraries) {
+    if (options.libraries) libraries.push(libraryStatus(library, now))
+    if (library.deleted) {
+      counts.deletedOnPrimary += 1
+      continue
+    }
+    const state = stateOf(library)
+    counts.total += 1
+    counts[state] += 1
+    if (state === 'synchronized' && library.holes.length > 0) counts.withHoles += 1
+    if (state === 'syncing') syncing.push(library.repo)
+    if (state === 'failed') failed.push(library.repo)
+  }
+  return {
+    version: input.version,
+    at: Date.now(),
+    primary: primaryStatus(input, now),
+    counts,
+    syncing: syncing.sort(),
+    failed: failed.sort(),
+    ...(options.libraries && { libraries: libraries.sort((a, b) => (a.id < b.id ? -1 : 1)) }),
+  }
+}
+
+function primaryStatus(input: StatusInput, now: number): StatusReport['primary'] {
+  const { line, sweptAt, agents } = input
+  const heard = Math.max(sweptAt ?? -Infinity, ...agents.map(agent => agent.heardAt))
+  return {
+    url: input.primaryUrl,
+    reachable: line ? false : sweptAt === undefined ? null : true,
+    lastContactAgoMs: Number.isFinite(heard) ? Math.round(now - heard) : null,
+    lastSweepAgoMs: sweptAt === undefined ? null : Math.round(now - sweptAt),
+    agentsConnected: agents.length,
+    problem: line ? { code: line.code, message: line.message, nextStep: nextStep(line.code) } : null,
+  }
+}
+
+export function libraryStatus(library: Library, now = performance.now()): LibraryStatus {
+  const lag = lagMs(library, now)
+  return {
+    id: library.repo,
+    name: library.rows?.info?.name ?? null,
+    owner: library.rows?.owner ?? null,
+    state: stateOf(library),
+    deletedOnPrimary: library.deleted,
+    head: library.head,
+    primaryHead: library.primaryHead,
+    lagMs: lag === null ? null : Math.round(lag),
+    recordedAt: library.recordedAt,
+    holes: library.holes.filter(hole => hole.accepted).length,
+    failure: library.failure && failureStatus(library, library.failure, now),
+    progress: library.progress,
+  }
+}
+
+function failureStatus(library: Library, failure: NonNullable<Library['failure']>, now: number): LibraryFailure {
+  const { code, message, retryAt } = failure
+  const damaged = library.holes.filter(hole => !hole.accepted)
+  return {
+    code,
+    message,
+    nextStep: nextStep(code, library.repo),
+    retrying: retryAt !== undefined,
+    retryInMs: retryAt === undefined ? null : Math.max(0, Math.round(retryAt - now)),
+    damaged: damaged
+      .slice(0, DAMAGED_MAX)
+      .map(({ kind, id, problem, path, where }) => ({ kind, id, problem, path, where })),
+    damagedTotal: damaged.length,
+  }
+}
+
+export const behindOrFailed = (library: Library): boolean =>
+  !library.deleted && (isBehind(library) || library.failure !== null || library.head === null)

@@ -1,0 +1,192 @@
+/**
+ * Hears the agents: one WebSocket each, on `/v1/events`.
+ *
+ * An event only makes us look sooner at one library. When an agent connects, or
+ * one of its numbers is missing, everything is compared at once. An agent that
+ * is silent for longer than several heartbeats is cut off: it will come back.
+ */
+
+import { WebSocketServer } from 'ws'
+import { BackupError, asBackupError } from '../../shared/errors.js'
+import {
+  AUTH_HEADER,
+  FailureLimit,
+  PROOF_HEADER,
+  RequestGuard,
+  VERSION_HEADER,
+  answerProof,
+} from '../../shared/wire/auth.js'
+import { listen, peerAddress } from '../../shared/wire/listener.js'
+import { EVENT_BYTES_MAX, PROTOCOL_VERSION, decodeEvent } from '../../shared/wire/sync-messages.js'
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { WebSocket } from 'ws'
+import type { CommitId, RepoId } from '../../shared/ids.js'
+import type { Log } from '../../shared/log.js'
+import type { AuthKey } from '../../shared/wire/auth.js'
+import type { EventMessage } from '../../shared/wire/sync-messages.js'
+import type { Listener, ListenOptions } from '../../shared/wire/listener.js'
+
+const EVENTS_PATH = '/v1/events'
+/** Five missed heartbeats. */
+const SILENCE_MS_MAX = 15_000
+/** Nodes of one cluster, and their old connections that have not timed out yet. */
+const AGENTS_MAX = 64
+
+/** What an agent last said of its own health. */
+export interface Agent {
+  readonly address: string
+  readonly connectedAt: number
+  heardAt: number
+  heartbeat: (EventMessage & { readonly type: 'heartbeat' }) | undefined
+}
+
+export interface Hints {
+  /** `ago`: milliseconds since the agent saw the change; null head: its rows changed, or nobody knows what. */
+  changed(repo: RepoId, head: CommitId | null, ago: number): void
+  /** Something may have been missed. */
+  sweep(reason: string): void
+}
+
+export class Subscriber implements AsyncDisposable {
+  readonly #agents = new Map<WebSocket, Agent>()
+  readonly #server = new WebSocketServer({ noServer: true, maxPayload: EVENT_BYTES_MAX, perMessageDeflate: false })
+  readonly #failures = new FailureLimit()
+  readonly #guard: RequestGuard
+  /** Header line for the answer to each upgrade. */
+  readonly #proofs = new WeakMap<IncomingMessage, string>()
+  #listener: Listener | undefined
+
+  private constructor(
+    private readonly key: AuthKey,
+    private readonly hints: Hints,
+    private readonly log: Log,
+  ) {
+    this.#guard = new RequestGuard(key)
+    this.#server.on('headers', (headers, request) => headers.push(this.#proofs.get(request) ?? ''))
+  }
+
+  static async start(options: ListenOptions & { key: AuthKey; hints: Hints; log: Log }): Promise<Subscriber> {
+    const subscriber = new Subscriber(options.key, options.hints, options.log)
+    const listener = await listen(options, (_request, response) => {
+      response.writeHead(404, { 'content-type': 'text/plain' })
+      response.end('seaf-backup-server: agents connect to /v1/events with a WebSocket\n')
+    })
+    listener.server.on('upgrade', (request, socket: Duplex, head: Buffer) => subscriber.#upgrade(request, socket, head))
+    subscriber.#listener = listener
+    return subscriber
+  }
+
+  get url(): string {
+    return this.#listener?.url ?? ''
+  }
+
+  agents(): readonly Agent[] {
+    return [...this.#agents.values()]
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const socket of this.#agents.keys()) socket.terminate()
+    this.#server.close()
+    await this.#listener?.[Symbol.asyncDispose]()
+  }
+
+  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    socket.on('error', () => socket.destroy())
+    const address = peerAddress(request)
+    try {
+      const nonce = this.#admit(request, address)
+      const proof = answerProof(this.key, { nonce, status: 101, body: '' })
+      this.#proofs.set(request, `${PROOF_HEADER}: ${proof}`)
+      this.#server.handleUpgrade(request, socket, head, agent => this.#connected(agent, address))
+    } catch (error) {
+      const { code, message } = asBackupError(error)
+      if (code !== 'TOKEN_MISMATCH' || this.#failures.failed(address)) {
+        this.log.warn({ peer: address, code, reason: message }, 'agent refused')
+      }
+      const status =
+        code === 'PROTOCOL_VERSION'
+          ? '426 Upgrade Required'
+          : code === 'BAD_REQUEST'
+            ? '404 Not Found'
+            : '401 Unauthorized'
+      socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`)
+    }
+  }
+
+  #admit(request: IncomingMessage, address: string): string {
+    if (request.url !== EVENTS_PATH)
+      throw new BackupError('BAD_REQUEST', `there is no ${String(request.url).slice(0, 80)}`)
+    if (this.#failures.blocked(address))
+      throw new BackupError('TOKEN_MISMATCH', 'too many requests with a wrong sync token')
+    const header = request.headers[AUTH_HEADER]
+    const nonce = this.#guard.check({ method: 'GET', path: EVENTS_PATH, body: '', header })
+    if (request.headers[VERSION_HEADER] !== String(PROTOCOL_VERSION)) {
+      throw new BackupError(
+        'PROTOCOL_VERSION',
+        `the agent speaks another protocol than ${PROTOCOL_VERSION}; install the same version on both hosts`,
+      )
+    }
+    if (this.#agents.size >= AGENTS_MAX) throw new BackupError('BAD_REQUEST', `more than ${AGENTS_MAX} agents`)
+    return nonce
+  }
+
+  #connected(socket: WebSocket, address: string): void {
+    const now = performance.now()
+    const agent: Agent = { address, connectedAt: now, heardAt: now, heartbeat: undefined }
+    this.#agents.set(socket, agent)
+    this.log.info({ peer: address }, 'agent connected')
+    let silence: NodeJS.Timeout
+    const listenOn = () => {
+      clearTimeout(silence)
+      silence = setTimeout(() => socket.terminate(), SILENCE_MS_MAX)
+    }
+    listenOn()
+    const inOrder = new Sequence()
+    socket.on('ping', listenOn)
+    socket.on('error', error => this.log.warn({ peer: address, reason: error.message }, 'agent connection failed'))
+    socket.on('close', () => {
+      clearTimeout(silence)
+      this.#agents.delete(socket)
+      this.log.info({ peer: address }, 'agent disconnected')
+    })
+    socket.on('message', (data: Buffer) => {
+      listenOn()
+      this.#receive(socket, agent, inOrder, data)
+    })
+    this.hints.sweep('an agent connected')
+  }
+
+  #receive(socket: WebSocket, agent: Agent, inOrder: Sequence, data: Buffer): void {
+    let event: EventMessage
+    try {
+      event = decodeEvent(data)
+    } catch (error) {
+      this.log.warn({ peer: agent.address, reason: asBackupError(error).message }, 'event not understood')
+      return socket.terminate()
+    }
+    agent.heardAt = performance.now()
+    if (!inOrder.follows(event)) this.hints.sweep('events were lost')
+    switch (event.type) {
+      case 'event':
+        return this.hints.changed(event.repo, event.head, event.agoMs)
+      case 'everything':
+        return this.hints.sweep('the agent may have missed changes')
+      case 'heartbeat':
+        agent.heartbeat = event
+    }
+  }
+}
+
+/** Numbers of one connection: the first may be any, then each is one more. */
+class Sequence {
+  #epoch: string | undefined
+  #seq = 0
+
+  follows({ epoch, seq }: EventMessage): boolean {
+    const good = this.#epoch === undefined || (epoch === this.#epoch && seq === this.#seq + 1)
+    this.#epoch = epoch
+    this.#seq = seq
+    return good
+  }
+}

@@ -1,0 +1,360 @@
+/**
+ * What the backup believes about each library, in memory and in the state database.
+ *
+ *   waiting ──started──▶ syncing ──recorded──▶ synchronized ──moved──▶ waiting
+ *                           │
+ *                           └──failed──▶ failed ──started──▶ syncing
+ *
+ * The state itself is never stored: it follows from what is. A library is
+ * synchronized when its recorded head and rows are those that the primary was
+ * last seen to have and nothing failed; until the primary has been heard of
+ * since the start, nobody knows, and it is waiting.
+ */
+
+import { isErrorCode } from '../../shared/errors.js'
+import { parseLibraryRows } from '../../shared/wire/rows-codec.js'
+import { stateError } from './state-db.js'
+import type { Database as Db, Statement } from 'better-sqlite3'
+import type { ErrorCode } from '../../shared/errors.js'
+import type { LibraryListing, LibraryRows } from '../../shared/catalog/catalog.js'
+import type { CommitId, RepoId } from '../../shared/ids.js'
+import type { DamagedObject, LibraryState, SyncProgress } from '../../shared/wire/control-messages.js'
+import type { Hole } from '../sync/damage.js'
+import type { Relation } from '../sync/own-history.js'
+import type { Vouched } from '../sync/pull.js'
+
+export type Cause = 'push' | 'sweep' | 'manual' | 'forced'
+
+export interface Failure {
+  readonly code: ErrorCode
+  readonly message: string
+  /** Consecutive; decides how long until the next attempt. */
+  readonly attempts: number
+  /** performance.now(); undefined: only a change or the operator brings the next one. */
+  readonly retryAt: number | undefined
+}
+
+export type KnownHole = DamagedObject & { readonly accepted: boolean }
+
+export interface Library {
+  readonly repo: RepoId
+  head: CommitId | null
+  recordedAt: number | null
+  rows: LibraryRows | null
+  digest: string | null
+  vouched: Vouched | null
+  /** Our own seaf-gc's id when that was pulled: GC keeps what a recorded head reaches, nothing else. */
+  vouchedGc: string | null
+  primaryHead: CommitId | null
+  /** Digest of the primary's rows when last listed; null: not since the start. */
+  primaryDigest: string | null
+  deleted: boolean
+  failure: Failure | null
+  holes: readonly KnownHole[]
+  /** performance.now() when the primary last said what it has of this library; undefined: not since our start. */
+  heardAt: number | undefined
+  /** performance.now() of the oldest change that is not recorded; undefined: none, or not known when. */
+  behindSince: number | undefined
+  /** The head that an event named last, until it is recorded or was looked for often enough. */
+  told: { readonly head: CommitId; readonly looks: number } | undefined
+  progress: SyncProgress | null
+  syncing: boolean
+}
+
+export function stateOf(library: Library): LibraryState {
+  if (library.syncing) return 'syncing'
+  if (library.failure) return 'failed'
+  if (library.heardAt === undefined || library.head === null || isBehind(library)) return 'waiting'
+  return 'synchronized'
+}
+
+/** The primary was seen to have another head, or other rows, than are recorded. */
+export const isBehind = (library: Library): boolean =>
+  library.primaryHead !== library.head || (library.primaryDigest !== null && library.primaryDigest !== library.digest)
+
+/** 0: none; null: not known. */
+export function lagMs(library: Library, now: number): number | null {
+  if (library.heardAt === undefined) return null
+  if (!isBehind(library)) return 0
+  return library.behindSince === undefined ? null : now - library.behindSince
+}
+
+export interface Recorded {
+  readonly rows: LibraryRows & { readonly head: CommitId }
+  readonly digest: string
+  /** Its holes are accepted as they are. */
+  readonly accepted: boolean
+  readonly relation: Relation
+  readonly cause: Cause
+  readonly primaryHadAt: number | null
+}
+
+export class LibraryStates {
+  readonly #libraries = new Map<RepoId, Library>()
+  readonly #db: Db
+  readonly #save: Statement
+  readonly #clearHoles: Statement
+  readonly #addHole: Statement
+  readonly #logHead: Statement
+
+  constructor(db: Db) {
+    this.#db = db
+    this.#save = db.prepare(
+      `INSERT OR REPLACE INTO library (repo, head, recorded_at, rows, digest, vouched, vouched_since, vouched_gc, primary_head, deleted, failure)
+       VALUES (@repo, @head, @recordedAt, @rows, @digest, @vouched, @since, @vouchedGc, @primaryHead, @deleted, @failure)`,
+    )
+    this.#clearHoles = db.prepare('DELETE FROM hole WHERE repo = ?')
+    this.#addHole = db.prepare(
+      'INSERT INTO hole (repo, id, kind, problem, path, place, accepted) VALUES (?, ?, ?, ?, ?, ?, ?)',
+    )
+    this.#logHead = db.prepare(
+      `INSERT INTO head_log (repo, head, displaced, relation, cause, primary_had_at, recorded_at)
+       VALUES (?, ?, ?, ?, ?, ?, ?)`,
+    )
+    this.#load()
+  }
+
+  get(repo: RepoId): Library | undefined {
+    return this.#libraries.get(repo)
+  }
+
+  /** Known from now on. */
+  ensure(repo: RepoId): Library {
+    let library = this.#libraries.get(repo)
+    if (!library) {
+      library = unknownLibrary(repo)
+      this.#libraries.set(repo, library)
+    }
+    return library
+  }
+
+  all(): Iterable<Library> {
+    return this.#libraries.values()
+  }
+
+  get size(): number {
+    return this.#libraries.size
+  }
+
+  /** What a listing says that was asked for at `askedAt` (performance.now()). What was heard since is newer and stays. */
+  listed(listing: LibraryListing, askedAt: number): Library {
+    const library = this.ensure(listing.repo)
+    if ((library.heardAt ?? -1) > askedAt) return library
+    // found by comparing, not by an event: since when it is so, nobody knows
+    if (library.primaryHead !== listing.head) library.behindSince = undefined
+    library.heardAt = askedAt
+    library.deleted = false
+    library.primaryHead = listing.head
+    library.primaryDigest = listing.digest
+    if (!isBehind(library)) library.behindSince = undefined
+    return library
+  }
+
+  /** The primary does not have it (any more); it is kept here. */
+  gone(library: Library): void {
+    library.heardAt = performance.now()
+    library.failure = null
+    if (library.deleted) return
+    library.deleted = true
+    this.#write(library, 'record a deletion on the primary')
+  }
+
+  /** The primary's own rows say so, just now. */
+  heard(library: Library, head: CommitId | null, digest: string): void {
+    library.heardAt = performance.now()
+    library.deleted = false
+    library.primaryHead = head
+    library.primaryDigest = digest
+  }
+
+  /** An event said so. `at`: performance.now() of the change, as far as the agent knows. */
+  moved(repo: RepoId, head: CommitId | null, at: number): Library {
+    const library = this.ensure(repo)
+    library.heardAt = performance.now()
+    if (head !== null) {
+      library.primaryHead = head
+      library.told = { head, looks: 0 }
+    }
+    if (head === null || head !== library.head) library.behindSince ??= at
+    return library
+  }
+
+  /** Durable when it returns: `vouched` is whole but for `holes`. */
+  checkpoint(library: Library, vouched: Vouched, holes: readonly Hole[]): void {
+    const paths = new Map(library.holes.map(hole => [hole.id, hole]))
+    library.vouched = vouched
+    library.holes = holes.map(hole => ({
+      ...hole,
+      path: paths.get(hole.id)?.path ?? null,
+      where: paths.get(hole.id)?.where ?? 'history',
+      accepted: paths.get(hole.id)?.accepted ?? false,
+    }))
+    this.#write(library, 'record a checkpoint', () => this.#writeHoles(library))
+  }
+
+  /** The head is in `Branch`; this remembers how it came. Durable when it returns. */
+  recorded(library: Library, recorded: Recorded): void {
+    const displaced = library.head
+    library.head = recorded.rows.head
+    library.recordedAt = Date.now()
+    library.rows = recorded.rows
+    library.digest = recorded.digest
+    if (recorded.accepted) library.holes = library.holes.map(hole => ({ ...hole, accepted: true }))
+    library.heardAt = performance.now()
+    library.primaryHead = recorded.rows.head
+    library.primaryDigest = recorded.digest
+    library.deleted = false
+    library.behindSince = undefined
+    library.failure = null
+    const { relation, cause, primaryHadAt } = recorded
+    this.#write(library, 'record a head', () => {
+      this.#writeHoles(library)
+      if (displaced === library.head) return
+      this.#logHead.run(library.repo, library.head, displaced, relation, cause, primaryHadAt, library.recordedAt)
+    })
+  }
+
+  /** Everything whole is here, and no row has moved yet: what was pulled is remembered, with what it lacks. */
+  pulled(library: Library, vouched: Vouched, damaged: readonly DamagedObject[]): void {
+    library.vouched = vouched
+    const accepted = new Set(library.holes.filter(hole => hole.accepted).map(hole => hole.id))
+    library.holes = damaged.map(d => ({ ...d, accepted: accepted.has(d.id) }))
+    this.#write(library, 'record what was pulled', () => this.#writeHoles(library))
+  }
+
+  failed(library: Library, failure: Failure): void {
+    library.failure = failure
+    this.#write(library, 'record a failure')
+  }
+
+  /**
+   * Our Branch row says something else than we remember. Killed between head move and record: it is what we
+   * pulled last, and stays vouched for. Else (a database restored, a state lost) nothing vouches for it.
+   */
+  foundHead(library: Library, head: CommitId | null): void {
+    if (head === null || library.vouched?.commit !== head) library.vouched = null
+    library.head = head
+    library.rows = null
+    library.digest = null
+    this.#write(library, 'record a head that was found')
+  }
+
+  /** Newest first. */
+  headLog(repo: RepoId): unknown[] {
+    return this.#db.prepare('SELECT * FROM head_log WHERE repo = ? ORDER BY id DESC').all(repo)
+  }
+
+  #write(library: Library, operation: string, more: () => void = () => {}): void {
+    try {
+      this.#db.transaction(() => {
+        this.#save.run(stored(library))
+        more()
+      })()
+    } catch (error) {
+      throw stateError(operation, error)
+    }
+  }
+
+  #writeHoles(library: Library): void {
+    this.#clearHoles.run(library.repo)
+    for (const { id, kind, problem, path, where, accepted } of library.holes) {
+      this.#addHole.run(library.repo, id, kind, problem, path, where, accepted ? 1 : 0)
+    }
+  }
+
+  #load(): void {
+    for (const row of this.#db.prepare('SELECT * FROM library').iterate() as Iterable<LibraryRow>) {
+      this.#libraries.set(row.repo, loaded(row))
+    }
+    for (const row of this.#db.prepare('SELECT * FROM hole').iterate() as Iterable<HoleRow>) {
+      const library = this.#libraries.get(row.repo)
+      const { id, kind, problem, path, place, accepted } = row
+      if (library)
+        library.holes = [...library.holes, { id, kind, problem, path, where: place, accepted: accepted === 1 }]
+    }
+  }
+}
+
+interface LibraryRow {
+  repo: RepoId
+  head: CommitId | null
+  recorded_at: number | null
+  rows: string | null
+  digest: string | null
+  vouched: CommitId | null
+  vouched_since: number | null
+  vouched_gc: string | null
+  primary_head: CommitId | null
+  deleted: number
+  failure: string | null
+}
+
+interface HoleRow {
+  repo: RepoId
+  id: string
+  kind: DamagedObject['kind']
+  problem: DamagedObject['problem']
+  path: string | null
+  place: DamagedObject['where']
+  accepted: number
+}
+
+function unknownLibrary(repo: RepoId): Library {
+  return {
+    repo,
+    head: null,
+    recordedAt: null,
+    rows: null,
+    digest: null,
+    vouched: null,
+    vouchedGc: null,
+    primaryHead: null,
+    primaryDigest: null,
+    deleted: false,
+    failure: null,
+    holes: [],
+    heardAt: undefined,
+    behindSince: undefined,
+    told: undefined,
+    progress: null,
+    syncing: false,
+  }
+}
+
+function stored(library: Library): object {
+  return {
+    repo: library.repo,
+    head: library.head,
+    recordedAt: library.recordedAt,
+    rows: library.rows && JSON.stringify(library.rows),
+    digest: library.digest,
+    vouched: library.vouched?.commit ?? null,
+    since: library.vouched?.since ?? null,
+    vouchedGc: library.vouchedGc,
+    primaryHead: library.primaryHead,
+    deleted: library.deleted ? 1 : 0,
+    failure: library.failure && JSON.stringify({ code: library.failure.code, message: library.failure.message }),
+  }
+}
+
+function loaded(row: LibraryRow): Library {
+  return {
+    ...unknownLibrary(row.repo),
+    head: row.head,
+    recordedAt: row.recorded_at,
+    rows: row.rows === null ? null : parseLibraryRows(JSON.parse(row.rows)),
+    digest: row.digest,
+    vouched: row.vouched === null ? null : { commit: row.vouched, since: row.vouched_since ?? -1 },
+    vouchedGc: row.vouched_gc,
+    primaryHead: row.primary_head,
+    deleted: row.deleted === 1,
+    failure: loadedFailure(row.failure),
+  }
+}
+
+/** It is shown until the next attempt, which the first sweep brings. */
+function loadedFailure(json: string | null): Failure | null {
+  if (json === null) return null
+  const { code, message } = JSON.parse(json) as { code: unknown; message: unknown }
+  return { code: isErrorCode(code) ? code : 'INTERNAL', message: String(message), attempts: 1, retryAt: undefined }
+}

@@ -1,0 +1,102 @@
+/**
+ * What the daemon knows beside Seafile's own rows: one SQLite file in the state directory.
+ *
+ * WAL with synchronous=FULL: what was recorded survives a power cut. Losing the
+ * file loses no data: heads are read back from `Branch`, and each library is
+ * walked again before its head vouches for anything.
+ */
+
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import Database from 'better-sqlite3'
+import { BackupError, reason, systemCode } from '../../shared/errors.js'
+import { storeErrorCode } from '../../shared/store/durable-file.js'
+
+/** Each entry brings the schema from its index to the next version; entries are never changed, only added. */
+const MIGRATIONS: readonly string[] = [
+  `CREATE TABLE library (
+     repo TEXT PRIMARY KEY,
+     head TEXT,               -- recorded in Branch by us
+     recorded_at INTEGER,     -- Unix ms when it was durable here
+     rows TEXT,               -- LibraryRows as JSON, as the primary had them with that head
+     digest TEXT,             -- of those rows, in the primary's words
+     vouched TEXT,            -- commit whose closure is here, but for the holes
+     vouched_since INTEGER,   -- truncate time under which it was pulled
+     vouched_gc TEXT,         -- id of the last seaf-gc here when it was pulled
+     primary_head TEXT,
+     deleted INTEGER NOT NULL DEFAULT 0,
+     failure TEXT             -- JSON {code, message}; null: none
+   ) WITHOUT ROWID;
+   CREATE TABLE hole (
+     repo TEXT NOT NULL,
+     id TEXT NOT NULL,
+     kind TEXT NOT NULL,
+     problem TEXT NOT NULL,
+     path TEXT,
+     place TEXT NOT NULL,     -- 'head' or 'history'
+     accepted INTEGER NOT NULL,
+     PRIMARY KEY (repo, id)
+   ) WITHOUT ROWID;
+   CREATE TABLE head_log (
+     id INTEGER PRIMARY KEY,
+     repo TEXT NOT NULL,
+     head TEXT NOT NULL,
+     displaced TEXT,
+     relation TEXT NOT NULL,  -- new, forward, revisit, rewound, diverged
+     cause TEXT NOT NULL,     -- push, sweep, manual, forced
+     primary_had_at INTEGER,  -- Unix ms by our clock; null: not known
+     recorded_at INTEGER NOT NULL
+   );
+   CREATE INDEX head_log_repo ON head_log (repo, id);`,
+]
+
+/** Throws STATE_UNUSABLE when the file is damaged or of a newer program, DIRECTORY_UNUSABLE when it cannot be made. */
+export function openStateDb(stateDir: string): Database.Database {
+  const file = join(stateDir, 'state.db')
+  try {
+    mkdirSync(stateDir, { recursive: true, mode: 0o700 })
+    const db = new Database(file)
+    db.pragma('journal_mode = WAL')
+    db.pragma('synchronous = FULL')
+    migrate(db, file)
+    return db
+  } catch (error) {
+    if (error instanceof BackupError) throw error
+    const damaged = ['SQLITE_NOTADB', 'SQLITE_CORRUPT'].includes(systemCode(error) ?? '')
+    throw new BackupError(
+      damaged ? 'STATE_UNUSABLE' : 'DIRECTORY_UNUSABLE',
+      damaged
+        ? `open ${file}: it is damaged. Move it away and start again: heads are read back from the database, and every library is checked once`
+        : `open ${file} (state directory, --state): ${reason(error)}`,
+      { file },
+      { cause: error },
+    )
+  }
+}
+
+function migrate(db: Database.Database, file: string): void {
+  const version = db.pragma('user_version', { simple: true }) as number
+  if (version > MIGRATIONS.length) {
+    throw new BackupError(
+      'STATE_UNUSABLE',
+      `open ${file}: it was written by a newer version of this program; install that one`,
+    )
+  }
+  for (let v = version; v < MIGRATIONS.length; v++) {
+    db.transaction(() => {
+      db.exec(MIGRATIONS[v] as string)
+      db.pragma(`user_version = ${v + 1}`)
+    })()
+  }
+}
+
+/** A failing write to the state is a failing disk: same codes as the store. */
+export function stateError(operation: string, error: unknown): BackupError {
+  const full = systemCode(error) === 'SQLITE_FULL'
+  return new BackupError(
+    full ? 'STORE_FULL' : storeErrorCode(error),
+    `${operation}: ${reason(error)}`,
+    {},
+    { cause: error },
+  )
+}

@@ -1,0 +1,173 @@
+/**
+ * One library, brought from the head we recorded to the head the primary has.
+ *
+ * The order is the guarantee. Objects first, each verified as it enters the
+ * store and all of them durable; then a note in our state of what was pulled;
+ * then the rows, head included, in one transaction; then the head log. A crash
+ * anywhere leaves the old head and some objects nobody refers to yet, or the
+ * new head with everything it reaches. The GC fence is read before the first
+ * object is stored, so that a seaf-gc running here in between makes the head
+ * refuse to move rather than point at what was collected.
+ */
+
+import { BackupError } from '../../shared/errors.js'
+import { short } from '../../shared/ids.js'
+import type { Catalog } from '../../shared/catalog/catalog.js'
+import type { CommitId, RepoId } from '../../shared/ids.js'
+import type { Log } from '../../shared/log.js'
+import type { DamagedObject, SyncProgress } from '../../shared/wire/control-messages.js'
+import type { Cause, Library, LibraryStates } from '../state/library-state.js'
+import type { PullPool } from './pull-pool.js'
+import type { PullResult } from './pull.js'
+
+export interface SyncParts {
+  readonly catalog: Catalog
+  readonly states: LibraryStates
+  readonly pool: PullPool
+  readonly log: Log
+}
+
+export interface SyncOrder {
+  /** Follow a head that does not descend from ours, and accept what the primary cannot give. */
+  readonly force: boolean
+  readonly cause: Cause
+  readonly onProgress: (progress: SyncProgress) => void
+}
+
+/** Resolves when the library is synchronized. Rejects with the reason why it is not; a whole latest state may have been recorded nonetheless. */
+export async function syncLibrary(
+  library: Library,
+  order: SyncOrder,
+  parts: SyncParts,
+  signal: AbortSignal,
+): Promise<void> {
+  const recorded = await readRecordedHead(library, parts, signal)
+  let fence: { readonly storeId: RepoId; readonly gcId: string | null } | undefined
+  const job = {
+    repo: library.repo,
+    recorded,
+    vouched: library.vouched,
+    holes: library.holes.map(({ kind, id, problem, path }) => ({ kind, id, problem, path })),
+    force: order.force,
+  }
+  const result = await parts.pool.pull(
+    job,
+    {
+      library: async frame => {
+        const storeId = frame.rows.virtual?.originRepo ?? frame.rows.repo
+        fence = { storeId, gcId: await parts.catalog.gcId(storeId, signal) }
+        parts.states.heard(library, frame.rows.head, frame.digest)
+      },
+      checkpoint: (vouched, holes) => parts.states.checkpoint(library, vouched, holes),
+      progress: order.onProgress,
+    },
+    signal,
+  )
+  const pulled = expectPulled(library, result)
+  const accepted = order.force || holesAccepted(library, pulled.damaged)
+  if (pulled.rootId !== null) {
+    library.vouchedGc = fence?.gcId ?? null
+    parts.states.pulled(library, { commit: pulled.want, since: pulled.library.truncateTime }, pulled.damaged)
+  }
+  const inHead = pulled.damaged.filter(d => d.where === 'head')
+  if (pulled.rootId === null || (inHead.length > 0 && !accepted)) throw damageError(library, pulled.damaged)
+  await moveHead(library, pulled, { order, recorded, gcId: fence?.gcId ?? null, accepted, parts }, signal)
+  if (pulled.damaged.length > 0 && !accepted) throw damageError(library, pulled.damaged)
+}
+
+type Pulled = PullResult & { readonly kind: 'pulled' }
+
+/** Our Branch row is the truth about what we recorded; the state database only remembers it. */
+async function readRecordedHead(library: Library, parts: SyncParts, signal: AbortSignal): Promise<CommitId | null> {
+  const ours = await parts.catalog.read(library.repo, signal)
+  const recorded = ours?.rows.head ?? null
+  if (recorded !== library.head) {
+    parts.log.warn(
+      { repo: library.repo, found: recorded, remembered: library.head },
+      'our head row is not what was recorded',
+    )
+    parts.states.foundHead(library, recorded)
+  }
+  // our own seaf-gc keeps what the recorded head reaches; what was pulled beyond it may be gone
+  const collected = ours !== undefined && ours.gcId !== library.vouchedGc && library.vouched?.commit !== recorded
+  if (collected) library.vouched = null
+  return recorded
+}
+
+function expectPulled(library: Library, result: PullResult): Pulled {
+  switch (result.kind) {
+    case 'pulled':
+      return result
+    case 'headless':
+      throw new BackupError(
+        'HEAD_MISSING',
+        `sync ${library.repo}: the primary lists this library, but has no Branch row for it`,
+      )
+    case 'refused': {
+      const theirs = result.library.rows.head as CommitId
+      if (result.relation === 'rewound') {
+        throw new BackupError(
+          'HEAD_REWOUND',
+          `sync ${library.repo}: the primary went back to commit ${short(theirs)}, which is older than ours, ${short(library.head ?? '')}; ours is kept`,
+          { theirs },
+        )
+      }
+      throw new BackupError(
+        'HEAD_DIVERGED',
+        `sync ${library.repo}: the primary's head ${short(theirs)} does not descend from ours, ${short(library.head ?? '')}; ours is kept`,
+        { theirs },
+      )
+    }
+  }
+}
+
+/** All of these were accepted by an earlier `sync --force`. */
+function holesAccepted(library: Library, damaged: readonly DamagedObject[]): boolean {
+  const accepted = new Set(library.holes.filter(hole => hole.accepted).map(hole => hole.id))
+  return damaged.every(d => accepted.has(d.id))
+}
+
+interface Move {
+  readonly order: SyncOrder
+  readonly recorded: CommitId | null
+  readonly gcId: string | null
+  readonly accepted: boolean
+  readonly parts: SyncParts
+}
+
+async function moveHead(library: Library, pulled: Pulled, move: Move, signal: AbortSignal): Promise<void> {
+  const { catalog, states, log } = move.parts
+  const { want, relation } = pulled
+  const { digest } = pulled.library
+  const rows = { ...pulled.library.rows, head: want }
+  const { behindSince } = library
+  if (want !== move.recorded || digest !== library.digest) {
+    await catalog.moveHead({ rows, from: move.recorded, gcId: move.gcId }, signal)
+  }
+  const primaryHadAt = behindSince === undefined ? null : Math.round(Date.now() - (performance.now() - behindSince))
+  states.recorded(library, { rows, digest, accepted: move.accepted, relation, cause: move.order.cause, primaryHadAt })
+  if (want === move.recorded) return
+  const lagMs = behindSince === undefined ? null : Math.round(performance.now() - behindSince)
+  log.info(
+    { repo: library.repo, head: want, relation, objects: pulled.objects, bytes: pulled.bytes, lagMs },
+    'head recorded',
+  )
+}
+
+function damageError(library: Library, damaged: readonly DamagedObject[]): BackupError {
+  const head = damaged.filter(d => d.where === 'head')
+  const corrupt = damaged.some(d => d.problem !== 'missing')
+  const what = damaged.length === 1 ? '1 object is' : `${damaged.length} objects are`
+  const state = corrupt ? 'missing or damaged' : 'missing'
+  const place =
+    head.length > 0
+      ? 'in its latest state; everything whole is stored, the last good head is kept'
+      : 'in its history only; the latest state is protected'
+  return new BackupError(
+    corrupt ? 'OBJECT_CORRUPT' : 'OBJECT_MISSING',
+    `sync ${library.repo}: ${what} ${state} on the primary, ${place}`,
+    {
+      damaged: damaged.length,
+    },
+  )
+}

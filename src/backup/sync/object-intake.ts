@@ -1,0 +1,235 @@
+/**
+ * Where frames become stored objects: expected, verified, put, and what they name expected next.
+ *
+ * Large blocks are only named in a delta; they are fetched here, a few requests
+ * at a time, after a look at our own store: what is there and whole never
+ * travels again. The stream that names them is held back while too many wait.
+ */
+
+import { FRAME, broken, decodeAbsent, frameId } from '../../shared/wire/frames.js'
+import { BackupError } from '../../shared/errors.js'
+import { ID_BYTES, short } from '../../shared/ids.js'
+import { NotWhatItsNameSays, verify } from '../../shared/store/verify.js'
+import type { RepoId } from '../../shared/ids.js'
+import type { ObjectBatch, ObjectKind, ObjectStore } from '../../shared/store/object-store.js'
+import type { VerifiedObject } from '../../shared/store/verify.js'
+import type { SyncProgress } from '../../shared/wire/control-messages.js'
+import type { Absent, Frame } from '../../shared/wire/frames.js'
+import type { EndFrame, WantedObject } from '../../shared/wire/sync-messages.js'
+import type { Hole } from './damage.js'
+import type { Frontier } from './frontier.js'
+import type { PullEvents } from './pull.js'
+import type { PrimaryClient } from './primary-client.js'
+
+/** One request for blocks: enough bytes to fill a long line, few enough that a broken one loses little. */
+const FETCH_BYTES = 32 * 1024 * 1024
+const FETCH_OBJECTS = 256
+/** Requests for blocks at once: while one is being written the next is on its way. */
+const FETCHES_AT_ONCE = 2
+/** By name, when the stream did not bring them. */
+const ASK_OBJECTS = 1_000
+const PROGRESS_MS = 200
+
+interface NamedBlock {
+  readonly id: string
+  readonly size: number
+}
+
+export interface IntakeOptions {
+  readonly repo: RepoId
+  readonly storeId: RepoId
+  readonly client: PrimaryClient
+  readonly store: ObjectStore
+  readonly frontier: Frontier
+  readonly events: PullEvents
+  readonly signal: AbortSignal
+}
+
+const KIND_OF = { [FRAME.commit]: 'commits', [FRAME.fs]: 'fs', [FRAME.block]: 'blocks' } as const
+
+/** Objects that seaf-gc took while they were asked for are no damage: the library is asked for anew, under its new rules. */
+export function expectUnchanged(end: EndFrame, repo: RepoId): void {
+  if (!end.changed) return
+  throw new BackupError(
+    'PRIMARY_CHANGED',
+    `pull ${short(repo)}: the head, the history rule or seaf-gc of the primary changed while objects were being read`,
+    { repo },
+  )
+}
+
+export class ObjectIntake implements AsyncDisposable {
+  readonly #options: IntakeOptions
+  readonly #batch: ObjectBatch
+  readonly #holes = new Map<string, Hole>()
+  /** Came, and were not what their names say: asked for once more before they are called corrupt. */
+  readonly #corrupt = new Set<string>()
+  #named: NamedBlock[] = []
+  #namedBytes = 0
+  readonly #fetches = new Set<Promise<void>>()
+  readonly #stop = new AbortController()
+  #fetchFailure: unknown
+  #objects = 0
+  #bytes = 0
+  #progressAt = 0
+  readonly #startedAt = performance.now()
+
+  constructor(options: IntakeOptions) {
+    this.#options = options
+    this.#batch = options.store.openBatch()
+  }
+
+  /** Stored by this pull: objects, and their bytes as they lie on the disk. */
+  get stored(): { readonly objects: number; readonly bytes: number } {
+    return { objects: this.#objects, bytes: this.#bytes }
+  }
+
+  holes(): Hole[] {
+    return [...this.#holes.values()]
+  }
+
+  /** A COMMIT, FS or BLOCK frame. What was not expected is dropped: it may be here already, or be nobody's. */
+  object(frame: Frame): void | Promise<void> {
+    const kind = KIND_OF[frame.type as keyof typeof KIND_OF]
+    const id = frameId(frame.payload)
+    if (!this.#options.frontier.accepts(kind, id)) return
+    const object = this.#verified(kind, id, frame.payload.subarray(ID_BYTES))
+    if (!object) return
+    const putting = this.#batch.put(object)
+    this.#count(object.bytes.byteLength)
+    const next = this.#options.frontier.arrived(object)
+    if (putting || next) return Promise.all([putting, next]).then(() => undefined)
+  }
+
+  /** A large block that the delta only names. */
+  blockRef(block: NamedBlock): void | Promise<void> {
+    if (!this.#options.frontier.expects('blocks', block.id)) return
+    this.#named.push(block)
+    this.#namedBytes += block.size
+    if (this.#named.length >= FETCH_OBJECTS || this.#namedBytes >= FETCH_BYTES) return this.#startFetch()
+  }
+
+  /** The sender cannot give it. Of what is not owed (older commits) nothing is noted. */
+  absent({ kind, id, problem }: Absent): void {
+    if (!this.#options.frontier.expects(kind, id)) return
+    this.#options.frontier.giveUp(id)
+    this.#holes.set(id, { kind, id, problem })
+  }
+
+  /** Resolves when every named block is here or given up. */
+  async drained(): Promise<void> {
+    while (this.#named.length > 0 || this.#fetches.size > 0) {
+      if (this.#named.length > 0) await this.#startFetch()
+      await Promise.all(this.#fetches)
+      this.#throwIfFailed()
+    }
+    this.#throwIfFailed()
+  }
+
+  /** Asks for these by name: afterwards each is here, or a hole. */
+  async askFor(wanted: readonly WantedObject[]): Promise<void> {
+    const { client, repo, frontier, signal } = this.#options
+    for (let at = 0; at < wanted.length; at += ASK_OBJECTS) {
+      const objects = wanted.slice(at, at + ASK_OBJECTS)
+      this.#corrupt.clear()
+      const end = await client.objects({ repo, objects }, frame => this.#answer(frame), signal)
+      expectUnchanged(end, repo)
+      for (const { kind, id } of objects) {
+        if (!frontier.expects(kind, id)) continue
+        if (!this.#corrupt.has(id)) throw broken('an answer that leaves out what was asked for')
+        frontier.giveUp(id)
+        this.#holes.set(id, { kind, id, problem: 'corrupt' })
+      }
+    }
+  }
+
+  commit(): Promise<void> {
+    return this.#batch.commit(this.#options.signal)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort()
+    await Promise.all(this.#fetches)
+    await this.#batch.discard()
+  }
+
+  #verified(kind: ObjectKind, id: string, bytes: Buffer): VerifiedObject | undefined {
+    const storeId = kind === 'commits' ? this.#options.repo : this.#options.storeId
+    try {
+      return verify({ kind, storeId, id }, bytes)
+    } catch (error) {
+      if (!(error instanceof NotWhatItsNameSays)) throw error
+      this.#corrupt.add(id)
+      return undefined
+    }
+  }
+
+  #answer(frame: Frame): void | Promise<void> {
+    switch (frame.type) {
+      case FRAME.commit:
+      case FRAME.fs:
+      case FRAME.block:
+        return this.object(frame)
+      case FRAME.absent:
+        return this.absent(decodeAbsent(frame.payload))
+      case FRAME.alive:
+        return
+      default:
+        throw broken(`a frame of type ${frame.type} among single objects`)
+    }
+  }
+
+  async #startFetch(): Promise<void> {
+    this.#throwIfFailed()
+    while (this.#fetches.size >= FETCHES_AT_ONCE) {
+      if (this.#named.length < FETCH_OBJECTS && this.#namedBytes < FETCH_BYTES) return
+      await Promise.race(this.#fetches)
+      this.#throwIfFailed()
+    }
+    const blocks = this.#named
+    this.#named = []
+    this.#namedBytes = 0
+    if (blocks.length === 0) return
+    const fetch: Promise<void> = this.#fetch(blocks)
+      .catch((error: unknown) => void (this.#fetchFailure ??= error))
+      .finally(() => this.#fetches.delete(fetch))
+    this.#fetches.add(fetch)
+  }
+
+  async #fetch(blocks: readonly NamedBlock[]): Promise<void> {
+    const { store, storeId, frontier, client, repo, signal } = this.#options
+    const wanted: WantedObject[] = []
+    for (const { id } of blocks) {
+      const read = await store.read({ kind: 'blocks', storeId, id })
+      if (read.state === 'whole') await frontier.arrived(read.object)
+      else wanted.push({ kind: 'blocks', id })
+      await new Promise<void>(resolve => setImmediate(resolve)) // reading back 8 MB: let others have their turn
+    }
+    if (wanted.length === 0) return
+    const both = AbortSignal.any([signal, this.#stop.signal])
+    expectUnchanged(await client.objects({ repo, objects: wanted }, frame => this.#answer(frame), both), repo)
+    // what did not come, or came corrupt, is still expected and will be asked for by name
+  }
+
+  #throwIfFailed(): void {
+    if (this.#fetchFailure !== undefined) throw this.#fetchFailure
+  }
+
+  #count(bytes: number): void {
+    this.#objects += 1
+    this.#bytes += bytes
+    const now = performance.now()
+    if (now - this.#progressAt < PROGRESS_MS) return
+    this.#progressAt = now
+    this.#options.events.progress(this.#progress(now))
+  }
+
+  #progress(now: number): SyncProgress {
+    return {
+      objects: this.#objects,
+      bytes: this.#bytes,
+      objectsWanted: this.#options.frontier.size,
+      bytesWanted: this.#namedBytes,
+      elapsedMs: Math.round(now - this.#startedAt),
+    }
+  }
+}

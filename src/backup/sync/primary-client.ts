@@ -1,0 +1,199 @@
+/**
+ * The primary, as the backup asks it: each request signed, each answer proved before it is believed.
+ *
+ * Used by the sweep in the main thread and by each puller thread for itself, so
+ * that bodies are read where they are needed. Deadlines: connecting, waiting
+ * for headers, and silence within a body; a primary that works says so
+ * (ALIVE), a dead one is noticed within a minute.
+ */
+
+import { readFileSync } from 'node:fs'
+import { Agent, request } from 'undici'
+import { BackupError, isAbort, reason } from '../../shared/errors.js'
+import {
+  PROOF_HEADER,
+  VERSION_HEADER,
+  answerProof,
+  authKey,
+  sameProof,
+  signRequest,
+  streamMac,
+} from '../../shared/wire/auth.js'
+import { FRAME, FrameReader, broken, frameHeader, provesItself } from '../../shared/wire/frames.js'
+import {
+  LISTING_BYTES_MAX,
+  PROTOCOL_VERSION,
+  decodeEndFrame,
+  decodeListing,
+  decodeRemoteError,
+  encodeObjectsRequest,
+} from '../../shared/wire/sync-messages.js'
+import type { Dispatcher } from 'undici'
+import type { LibraryListing } from '../../shared/catalog/catalog.js'
+import type { Frame } from '../../shared/wire/frames.js'
+import type { DeltaRequest, EndFrame, ObjectsRequest } from '../../shared/wire/sync-messages.js'
+
+export interface PrimaryAddress {
+  readonly url: string
+  readonly syncToken: string
+  /** PEM text of a private CA. */
+  readonly ca: string | null
+}
+
+const CONNECT_MS_MAX = 10_000
+/** The primary reads its rows before it answers; a listing of 100,000 libraries takes a second or two. */
+const HEADERS_MS_MAX = 60_000
+const SILENCE_MS_MAX = 60_000
+const ERROR_BYTES_MAX = 64 * 1024
+/** Deltas and block fetches of one thread at once; each has its own connection. */
+const CONNECTIONS = 16
+
+/** May answer with a promise when it needs time; only then is anything awaited. */
+export type OnFrame = (frame: Frame) => void | Promise<void>
+
+export class PrimaryClient implements AsyncDisposable {
+  readonly #agent: Agent
+  readonly #key
+  readonly #origin: string
+  /** Path prefix of `primary_url`, for a reverse proxy; without a slash at the end. */
+  readonly #prefix: string
+
+  constructor(address: PrimaryAddress) {
+    const url = new URL(address.url)
+    this.#origin = url.origin
+    this.#prefix = url.pathname.replace(/\/+$/, '')
+    this.#key = authKey(address.syncToken)
+    this.#agent = new Agent({
+      connections: CONNECTIONS,
+      headersTimeout: HEADERS_MS_MAX,
+      bodyTimeout: SILENCE_MS_MAX,
+      keepAliveTimeout: 60_000,
+      connect: { timeout: CONNECT_MS_MAX, ...(address.ca !== null && { ca: address.ca }) },
+    })
+  }
+
+  async listing(signal: AbortSignal): Promise<LibraryListing[]> {
+    const { response, nonce } = await this.#ask('GET', '/v1/listing', '', signal)
+    const body = await this.#readBody(response, LISTING_BYTES_MAX)
+    this.#expectProof(response, nonce, body)
+    return decodeListing(body)
+  }
+
+  delta(asked: DeltaRequest, onFrame: OnFrame, signal: AbortSignal): Promise<EndFrame> {
+    return this.#stream('/v1/delta', Buffer.from(JSON.stringify(asked)), onFrame, signal)
+  }
+
+  objects(asked: ObjectsRequest, onFrame: OnFrame, signal: AbortSignal): Promise<EndFrame> {
+    return this.#stream('/v1/objects', encodeObjectsRequest(asked), onFrame, signal)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#agent.destroy()
+  }
+
+  async #ask(method: 'GET' | 'POST', path: string, body: string | Buffer, signal: AbortSignal) {
+    const { nonce, headers } = signRequest(this.#key, { method, path, body })
+    let response: Dispatcher.ResponseData
+    try {
+      response = await request(this.#origin + this.#prefix + path, {
+        dispatcher: this.#agent,
+        method,
+        headers: { ...headers, [VERSION_HEADER]: String(PROTOCOL_VERSION) },
+        ...(method === 'POST' && { body }),
+        signal,
+      })
+    } catch (error) {
+      throw this.#unreachable(error, signal)
+    }
+    if (response.statusCode !== 200) throw await this.#refusal(response)
+    return { response, nonce }
+  }
+
+  async #stream(path: string, body: Buffer, onFrame: OnFrame, signal: AbortSignal): Promise<EndFrame> {
+    const { response, nonce } = await this.#ask('POST', path, body, signal)
+    this.#expectProof(response, nonce, 'stream')
+    const mac = streamMac(this.#key, nonce)
+    const frames = new FrameReader()
+    let end: EndFrame | undefined
+    for await (const chunk of this.#chunks(response, signal)) {
+      for (const frame of frames.push(chunk)) {
+        if (end) throw broken('frames after the end')
+        if (frame.type === FRAME.end) end = decodeEndFrame(frame.payload)
+        else {
+          if (!provesItself(frame.type))
+            mac.update(frameHeader(frame.type, frame.payload.byteLength)).update(frame.payload)
+          const pending = onFrame(frame)
+          if (pending) await pending
+        }
+      }
+    }
+    if (!end) throw new BackupError('PRIMARY_UNREACHABLE', `read ${path} from ${this.#origin}: the answer was cut off`)
+    if (!sameProof(mac.digest('hex'), end.mac)) throw broken('an answer that was changed on its way')
+    return end
+  }
+
+  async *#chunks(response: Dispatcher.ResponseData, signal: AbortSignal): AsyncGenerator<Buffer> {
+    const body = response.body[Symbol.asyncIterator]() as AsyncIterator<Buffer>
+    try {
+      for (;;) {
+        let next: IteratorResult<Buffer>
+        try {
+          next = await body.next()
+        } catch (error) {
+          throw this.#unreachable(error, signal)
+        }
+        if (next.done) return
+        yield next.value
+      }
+    } finally {
+      response.body.destroy() // whoever stops early hangs up: the primary stops reading for us
+    }
+  }
+
+  async #readBody(response: Dispatcher.ResponseData, bytesMax: number): Promise<Buffer> {
+    const chunks: Buffer[] = []
+    let bytes = 0
+    try {
+      for await (const chunk of response.body as AsyncIterable<Buffer>) {
+        bytes += chunk.byteLength
+        if (bytes > bytesMax) throw broken(`a body of more than ${bytesMax} bytes`)
+        chunks.push(chunk)
+      }
+    } catch (error) {
+      if (error instanceof BackupError) throw error
+      throw this.#unreachable(error, undefined)
+    }
+    return Buffer.concat(chunks)
+  }
+
+  #expectProof(response: Dispatcher.ResponseData, nonce: string, body: Buffer | 'stream'): void {
+    const expected = answerProof(this.#key, { nonce, status: response.statusCode, body })
+    if (sameProof(expected, response.headers[PROOF_HEADER])) return
+    throw new BackupError(
+      'TOKEN_MISMATCH',
+      `ask ${this.#origin} (primary_url): it did not prove that it has our sync_token; is it the agent, and the same key?`,
+    )
+  }
+
+  async #refusal(response: Dispatcher.ResponseData): Promise<BackupError> {
+    const body = await this.#readBody(response, ERROR_BYTES_MAX)
+    if (String(response.headers['content-type']).startsWith('application/json')) return decodeRemoteError(body)
+    return new BackupError(
+      'PRIMARY_UNREACHABLE',
+      `ask ${this.#origin} (primary_url): it answered ${response.statusCode}; is this the address of seaf-backup-primary?`,
+    )
+  }
+
+  #unreachable(error: unknown, signal: AbortSignal | undefined): Error {
+    if (signal?.aborted) return signal.reason as Error
+    if (isAbort(error)) return error as Error
+    return new BackupError(
+      'PRIMARY_UNREACHABLE',
+      `ask ${this.#origin} (primary_url): ${reason(error)}`,
+      {},
+      { cause: error },
+    )
+  }
+}
+
+export const readCa = (file: string | null): string | null => (file === null ? null : readFileSync(file, 'utf8'))

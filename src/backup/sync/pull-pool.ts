@@ -1,0 +1,126 @@
+/**
+ * Pulls, run in threads. Rows and state stay here: a thread asks before it stores its first object.
+ */
+
+import { Worker } from 'node:worker_threads'
+import { BackupError } from '../../shared/errors.js'
+import type { ErrorCode } from '../../shared/errors.js'
+import type { SyncProgress } from '../../shared/wire/control-messages.js'
+import type { LibraryFrame } from '../../shared/wire/sync-messages.js'
+import type { Hole } from './damage.js'
+import type { PrimaryAddress } from './primary-client.js'
+import type { PullEvents, PullJob, PullResult, Vouched } from './pull.js'
+
+export interface PullerData {
+  readonly dataDir: string
+  readonly primary: PrimaryAddress
+}
+
+export type ToPuller =
+  | { readonly type: 'start'; readonly id: number; readonly job: PullJob }
+  | { readonly type: 'go'; readonly id: number }
+  | { readonly type: 'abort'; readonly id: number }
+
+export type FromPuller =
+  | { readonly type: 'library'; readonly id: number; readonly frame: LibraryFrame }
+  | { readonly type: 'checkpoint'; readonly id: number; readonly vouched: Vouched; readonly holes: readonly Hole[] }
+  | { readonly type: 'progress'; readonly id: number; readonly progress: SyncProgress }
+  | { readonly type: 'done'; readonly id: number; readonly result: PullResult }
+  | { readonly type: 'aborted'; readonly id: number }
+  | {
+      readonly type: 'failed'
+      readonly id: number
+      readonly code: ErrorCode
+      readonly message: string
+      readonly stack: string | undefined
+    }
+
+interface Running {
+  readonly events: PullEvents
+  readonly worker: Worker
+  /** Why the main thread ended it. */
+  refusal?: unknown
+  resolve(result: PullResult): void
+  reject(error: unknown): void
+}
+
+export class PullPool implements AsyncDisposable {
+  readonly #workers = new Map<Worker, number>()
+  readonly #running = new Map<number, Running>()
+  #nextId = 1
+  #stopping = false
+
+  constructor(options: PullerData & { threads: number; onDeath: (error: unknown) => void }) {
+    const { threads, onDeath, ...data } = options
+    for (let i = 0; i < threads; i++) {
+      const worker = new Worker(new URL('./pull-worker.js', import.meta.url), { workerData: data })
+      worker.on('message', (message: FromPuller) => this.#receive(message))
+      worker.on('error', onDeath)
+      worker.on('exit', () => {
+        if (!this.#stopping) onDeath(new Error('a puller thread ended'))
+      })
+      this.#workers.set(worker, 0)
+    }
+  }
+
+  /** Rejects with what went wrong, or with AbortError; nothing of the pull runs on then. */
+  async pull(job: PullJob, events: PullEvents, signal: AbortSignal): Promise<PullResult> {
+    signal.throwIfAborted()
+    const id = this.#nextId++
+    const worker = this.#leastBusy()
+    this.#workers.set(worker, (this.#workers.get(worker) ?? 0) + 1)
+    const say = (message: ToPuller) => worker.postMessage(message)
+    const abort = () => say({ type: 'abort', id })
+    signal.addEventListener('abort', abort, { once: true })
+    try {
+      return await new Promise<PullResult>((resolve, reject) => {
+        this.#running.set(id, { events, worker, resolve, reject })
+        say({ type: 'start', id, job })
+      })
+    } finally {
+      signal.removeEventListener('abort', abort)
+      this.#running.delete(id)
+      this.#workers.set(worker, (this.#workers.get(worker) ?? 1) - 1)
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopping = true
+    await Promise.all([...this.#workers.keys()].map(worker => worker.terminate()))
+    for (const { reject } of this.#running.values()) reject(new BackupError('STOPPING', 'the daemon is stopping'))
+  }
+
+  #leastBusy(): Worker {
+    const [first] = [...this.#workers].sort((a, b) => a[1] - b[1])
+    if (!first) throw new Error('assertion failed: a pool without threads')
+    return first[0]
+  }
+
+  #receive(message: FromPuller): void {
+    const running = this.#running.get(message.id)
+    if (!running) return
+    switch (message.type) {
+      case 'library': {
+        const go = () => running.worker.postMessage({ type: 'go', id: message.id } satisfies ToPuller)
+        void running.events.library(message.frame).then(go, (error: unknown) => {
+          running.refusal = error // told once the thread has let go
+          running.worker.postMessage({ type: 'abort', id: message.id } satisfies ToPuller)
+        })
+        return
+      }
+      case 'checkpoint':
+        return running.events.checkpoint(message.vouched, message.holes)
+      case 'progress':
+        return running.events.progress(message.progress)
+      case 'done':
+        return running.resolve(message.result)
+      case 'aborted':
+        return running.reject(running.refusal ?? new DOMException('the pull was aborted', 'AbortError'))
+      case 'failed': {
+        const error = new BackupError(message.code, message.message)
+        if (message.stack) error.stack = message.stack
+        running.reject(error)
+      }
+    }
+  }
+}

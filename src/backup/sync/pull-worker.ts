@@ -1,0 +1,62 @@
+/**
+ * The thread in which libraries are pulled: its own connections, its own file work, nothing shared.
+ *
+ * Rows and state belong to the main thread (pull-pool.ts has the messages). Several
+ * pulls take turns in one thread, whenever one of them waits for the network or the disk.
+ */
+
+import { parentPort, workerData } from 'node:worker_threads'
+import { asBackupError, isAbort, systemCode } from '../../shared/errors.js'
+import { storeError } from '../../shared/store/durable-file.js'
+import { DiskObjectStore } from '../../shared/store/disk-object-store.js'
+import { PrimaryClient } from './primary-client.js'
+import { pullLibrary } from './pull.js'
+import type { FromPuller, PullerData, ToPuller } from './pull-pool.js'
+import type { PullEvents, PullJob } from './pull.js'
+
+const port = parentPort
+if (!port) throw new Error('pull-worker.js is a worker thread, not a program')
+const { dataDir, primary } = workerData as PullerData
+const store = new DiskObjectStore(dataDir)
+const client = new PrimaryClient(primary)
+const running = new Map<number, { controller: AbortController; go: (() => void) | undefined }>()
+
+const post = (message: FromPuller): void => port?.postMessage(message)
+
+async function run(id: number, job: PullJob): Promise<void> {
+  const state = { controller: new AbortController(), go: undefined as (() => void) | undefined }
+  running.set(id, state)
+  const events: PullEvents = {
+    library: frame =>
+      new Promise(resolve => {
+        state.go = resolve
+        post({ type: 'library', id, frame })
+      }),
+    checkpoint: (vouched, holes) => post({ type: 'checkpoint', id, vouched, holes }),
+    progress: progress => post({ type: 'progress', id, progress }),
+  }
+  try {
+    post({ type: 'done', id, result: await pullLibrary(job, { client, store, events }, state.controller.signal) })
+  } catch (error) {
+    if (isAbort(error)) return post({ type: 'aborted', id })
+    const coded = asBackupError(systemCode(error) ? storeError(`store objects of ${job.repo}`, error) : error)
+    const stack = coded.code === 'INTERNAL' && error instanceof Error ? error.stack : undefined
+    post({ type: 'failed', id, code: coded.code, message: coded.message, stack })
+  } finally {
+    running.delete(id)
+  }
+}
+
+port.on('message', (message: ToPuller) => {
+  const state = running.get(message.id)
+  switch (message.type) {
+    case 'start':
+      void run(message.id, message.job)
+      return
+    case 'go':
+      return state?.go?.()
+    case 'abort':
+      state?.controller.abort()
+      state?.go?.()
+  }
+})

@@ -1,0 +1,262 @@
+/**
+ * Everything that one library lacks, fetched, verified and made durable. No row is touched here.
+ *
+ * The primary streams what it believes we lack; the frontier knows what we
+ * really lack. What the stream did not bring is asked for by name, until
+ * nothing is expected or the primary has said that it cannot give it. On the
+ * way, commits whose closure is whole and durable are reported as checkpoints,
+ * so that an interrupted pull goes on there.
+ */
+
+import { BackupError } from '../../shared/errors.js'
+import { keepsMore } from '../../shared/seafile/kept-history.js'
+import { FRAME, broken, decodeAbsent, decodeBlockRef, frameId } from '../../shared/wire/frames.js'
+import { decodeLibraryFrame } from '../../shared/wire/sync-messages.js'
+import { locateDamage } from './damage.js'
+import { Frontier } from './frontier.js'
+import { ObjectIntake, expectUnchanged } from './object-intake.js'
+import { factsFrom, relate } from './own-history.js'
+import type { CommitId, RepoId } from '../../shared/ids.js'
+import type { ObjectStore } from '../../shared/store/object-store.js'
+import type { DamagedObject, SyncProgress } from '../../shared/wire/control-messages.js'
+import type { Frame } from '../../shared/wire/frames.js'
+import type { LibraryFrame } from '../../shared/wire/sync-messages.js'
+import type { Hole } from './damage.js'
+import type { Relation } from './own-history.js'
+import type { PrimaryClient } from './primary-client.js'
+
+/** A closure that we hold but for its holes: where a pull begins. */
+export interface Vouched {
+  readonly commit: CommitId
+  /** Truncate time under which it was pulled. */
+  readonly since: number
+}
+
+export interface PullJob {
+  readonly repo: RepoId
+  /** Head in our Branch row. */
+  readonly recorded: CommitId | null
+  readonly vouched: Vouched | null
+  /** What `vouched` lacks, with the path where it was missed. */
+  readonly holes: readonly (Hole & { readonly path: string | null })[]
+  /** Also follow a head that does not descend from ours. */
+  readonly force: boolean
+}
+
+export interface PullEvents {
+  /** Before the first object is stored; the pull waits for it. */
+  library(frame: LibraryFrame): Promise<void>
+  /** Durable, and whole but for `holes`. */
+  checkpoint(vouched: Vouched, holes: readonly Hole[]): void
+  progress(progress: SyncProgress): void
+}
+
+export type PullResult =
+  /** The primary's rows, and no head with them. */
+  | { readonly kind: 'headless'; readonly library: LibraryFrame }
+  /** The head does not descend from ours: nothing was stored. */
+  | { readonly kind: 'refused'; readonly library: LibraryFrame; readonly relation: 'rewound' | 'diverged' }
+  | {
+      readonly kind: 'pulled'
+      readonly library: LibraryFrame
+      readonly want: CommitId
+      readonly relation: Relation
+      readonly damaged: readonly DamagedObject[]
+      /** Of the wanted head's own commit. Null: that commit cannot be had, so no head can be recorded. */
+      readonly rootId: string | null
+      readonly objects: number
+      readonly bytes: number
+    }
+
+/** A checkpoint makes everything before it durable: not for less than this. */
+const CHECKPOINT_OBJECTS = 20_000
+const CHECKPOINT_BYTES = 128 * 1024 * 1024
+
+class Refused extends Error {
+  constructor(readonly relation: 'rewound' | 'diverged') {
+    super(relation)
+  }
+}
+
+export async function pullLibrary(
+  job: PullJob,
+  parts: { client: PrimaryClient; store: ObjectStore; events: PullEvents },
+  signal: AbortSignal,
+): Promise<PullResult> {
+  await using pull = new Pull(job, parts, signal)
+  return pull.run()
+}
+
+class Pull implements AsyncDisposable {
+  #library: LibraryFrame | undefined
+  #want: CommitId | undefined
+  #frontier: Frontier | undefined
+  #intake: ObjectIntake | undefined
+  #relation: Relation | undefined
+  #lastTree: CommitId | undefined
+  #sinceCheckpoint = { objects: 0, bytes: 0 }
+  readonly #readOwn
+
+  constructor(
+    private readonly job: PullJob,
+    private readonly parts: { client: PrimaryClient; store: ObjectStore; events: PullEvents },
+    private readonly signal: AbortSignal,
+  ) {
+    this.#readOwn = factsFrom(parts.store, job.repo)
+  }
+
+  async run(): Promise<PullResult> {
+    const { job, parts, signal } = this
+    const asked = { repo: job.repo, have: job.vouched?.commit ?? null, haveSince: job.vouched?.since ?? -1 }
+    try {
+      const end = await parts.client.delta(asked, frame => this.#take(frame), signal)
+      expectUnchanged(end, job.repo)
+    } catch (error) {
+      if (error instanceof Refused && this.#library) {
+        return { kind: 'refused', library: this.#library, relation: error.relation }
+      }
+      throw error
+    }
+    if (!this.#library) throw broken('a delta without a LIBRARY frame')
+    if (!this.#want || !this.#frontier || !this.#intake) return { kind: 'headless', library: this.#library }
+    return this.#complete(this.#library, this.#want, this.#frontier, this.#intake)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#intake?.[Symbol.asyncDispose]()
+  }
+
+  #take(frame: Frame): void | Promise<void> {
+    if (frame.type === FRAME.library) return this.#takeLibrary(frame)
+    const intake = this.#intake
+    if (!intake) throw broken('objects before a LIBRARY frame, or for a library without a head')
+    switch (frame.type) {
+      case FRAME.commit:
+      case FRAME.fs:
+      case FRAME.block:
+        return intake.object(frame)
+      case FRAME.blockRef:
+        return intake.blockRef(decodeBlockRef(frame.payload))
+      case FRAME.absent:
+        return intake.absent(decodeAbsent(frame.payload))
+      case FRAME.trees:
+        return this.#judge()
+      case FRAME.tree:
+        return this.#nextTree(frameId(frame.payload) as CommitId)
+      case FRAME.alive:
+        return
+      case FRAME.end:
+        throw broken('an END frame inside a stream')
+    }
+  }
+
+  async #takeLibrary(frame: Frame): Promise<void> {
+    if (this.#library) throw broken('two LIBRARY frames')
+    const { job, parts } = this
+    const library = decodeLibraryFrame(frame.payload, job.repo)
+    const { rows, base, truncateTime } = library
+    if (base !== null && base !== job.vouched?.commit) throw broken('a base that was not offered')
+    // what we hold was pulled under a narrower rule: it cannot vouch for the wider one
+    if (base !== null && job.vouched && keepsMore(truncateTime, job.vouched.since))
+      throw broken('a base that keeps too little')
+    this.#library = library
+    await parts.events.library(library)
+    if (rows.head === null) return
+    const storeId = rows.virtual?.originRepo ?? rows.repo
+    this.#want = rows.head
+    this.#frontier = new Frontier({
+      repo: job.repo,
+      storeId,
+      want: rows.head,
+      base: base && job.vouched,
+      truncateTime,
+      holes: base ? job.holes : [],
+      store: parts.store,
+      readFacts: this.#readOwn,
+    })
+    await this.#frontier.begin()
+    this.#intake = new ObjectIntake({
+      ...parts,
+      repo: job.repo,
+      storeId,
+      frontier: this.#frontier,
+      signal: this.signal,
+    })
+  }
+
+  /** All commits are here, nothing large yet: is this head one that we follow? */
+  async #judge(): Promise<void> {
+    if (this.#relation !== undefined || !this.#want) return
+    const frontier = this.#frontier
+    const isNew = (await this.#readOwn(this.#want)) === undefined
+    const relation = await relate(this.job.recorded, this.#want, id => frontier?.facts(id), isNew)
+    if ((relation === 'rewound' || relation === 'diverged') && !this.job.force) throw new Refused(relation)
+    this.#relation = relation
+  }
+
+  async #nextTree(commit: CommitId): Promise<void> {
+    await this.#considerCheckpoint()
+    this.#frontier?.beginTrees(commit)
+    this.#lastTree = commit
+  }
+
+  async #considerCheckpoint(): Promise<void> {
+    const [frontier, intake, last] = [this.#frontier, this.#intake, this.#lastTree]
+    if (!frontier || !intake || !last || !this.#library) return
+    const { objects, bytes } = intake.stored
+    const far =
+      objects - this.#sinceCheckpoint.objects >= CHECKPOINT_OBJECTS ||
+      bytes - this.#sinceCheckpoint.bytes >= CHECKPOINT_BYTES
+    if (!far && frontier.treesOutstanding) return
+    if (far) {
+      await intake.drained()
+      this.#sinceCheckpoint = { objects, bytes }
+    }
+    if (frontier.treesOutstanding) return
+    frontier.treesArrived()
+    if (!far || !(await frontier.closed(last))) return
+    await intake.commit()
+    this.parts.events.checkpoint({ commit: last, since: this.#library.truncateTime }, intake.holes())
+  }
+
+  async #complete(
+    library: LibraryFrame,
+    want: CommitId,
+    frontier: Frontier,
+    intake: ObjectIntake,
+  ): Promise<PullResult> {
+    try {
+      await this.#judge()
+    } catch (error) {
+      if (error instanceof Refused) return { kind: 'refused', library, relation: error.relation }
+      throw error
+    }
+    frontier.beginTrees(null)
+    await intake.drained()
+    while (frontier.size > 0) {
+      await intake.askFor(frontier.outstanding())
+      frontier.beginTrees(null) // commits that came by name bring trees
+    }
+    await intake.commit()
+    const rootId = (await frontier.facts(want))?.rootId ?? null
+    const damaged = await this.#locate(want, rootId, library, intake, frontier)
+    if (this.#relation === undefined)
+      throw new BackupError('INTERNAL', `sync ${this.job.repo}: the move was not judged`)
+    return { kind: 'pulled', library, want, relation: this.#relation, damaged, rootId, ...intake.stored }
+  }
+
+  #locate(want: CommitId, headRoot: string | null, library: LibraryFrame, intake: ObjectIntake, frontier: Frontier) {
+    const holes = new Map(intake.holes().map(hole => [hole.id, hole]))
+    if (holes.size === 0) return []
+    return locateDamage({
+      store: this.parts.store,
+      storeId: library.rows.virtual?.originRepo ?? library.rows.repo,
+      holes,
+      want,
+      headRoot,
+      olderRoots: frontier.keptCommits().map(commit => commit.rootId),
+      known: new Map(this.job.holes.map(hole => [hole.id, hole.path])),
+      signal: this.signal,
+    })
+  }
+}

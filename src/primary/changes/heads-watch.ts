@@ -1,0 +1,83 @@
+/**
+ * All heads at once, compared with those seen before: behind every fast source, and the only one where there is none.
+ */
+
+import { asBackupError, isAbort } from '../../shared/errors.js'
+import { Bell, backoffMs } from '../../shared/timing.js'
+import type { CatalogReader } from '../../shared/catalog/catalog.js'
+import type { CommitId, RepoId } from '../../shared/ids.js'
+import type { ChangeSink } from './change-source.js'
+
+/** Rows without commits (owner, history limit, name) change seldom, and reading all of them costs more. */
+const ROWS_EVERY_MS = 60_000
+const RETRY = { first: 250, max: 10_000 }
+/** A commit can become visible just after its event: one more look, so much later. */
+const TRAILING_MS = 40
+
+export class HeadsWatch {
+  #heads: ReadonlyMap<RepoId, CommitId> | undefined
+  #digests: ReadonlyMap<RepoId, string> | undefined
+
+  constructor(
+    private readonly reader: CatalogReader,
+    private readonly sink: ChangeSink,
+  ) {}
+
+  /** One query. The first look only learns what is there. */
+  async look(signal: AbortSignal): Promise<void> {
+    const heads = await this.reader.heads(signal)
+    const before = this.#heads
+    this.#heads = heads
+    this.sink.position(`heads ${new Date().toISOString()}`)
+    if (!before) return
+    for (const [repo, head] of heads) if (before.get(repo) !== head) this.sink.changed({ repo, head })
+    for (const repo of before.keys()) if (!heads.has(repo)) this.sink.changed({ repo, head: null })
+  }
+
+  /** All rows of all libraries, by digest. */
+  async lookAtRows(signal: AbortSignal): Promise<void> {
+    const listing = await this.reader.listing(signal)
+    const before = this.#digests
+    this.#digests = new Map(listing.map(({ repo, digest }) => [repo, digest]))
+    if (!before) return
+    for (const { repo, digest } of listing) if (before.get(repo) !== digest) this.sink.changed({ repo, head: null })
+  }
+}
+
+export interface WatchLoop {
+  readonly watch: HeadsWatch
+  /** Rung when something may have changed. */
+  readonly bell: Bell
+  /** Without a ring, look anyway after so long. */
+  readonly everyMs: number
+  readonly sink: ChangeSink
+  /** Says that it cannot look, and that it can again; not wanted behind a source that speaks for itself. */
+  readonly reports: boolean
+}
+
+/** Looks at each ring and at each interval until aborted. A database that is down is waited for. */
+export async function watchForever(
+  { watch, bell, everyMs, sink, reports }: WatchLoop,
+  signal: AbortSignal,
+): Promise<void> {
+  let rowsAt = -Infinity
+  let failures = 0
+  let wait = 0
+  for (;;) {
+    const rung = await bell.wait(wait, signal)
+    try {
+      await watch.look(signal)
+      if (performance.now() - rowsAt >= ROWS_EVERY_MS) {
+        rowsAt = performance.now()
+        await watch.lookAtRows(signal)
+      }
+      if (failures > 0 && reports) sink.restored()
+      failures = 0
+      wait = rung ? Math.min(TRAILING_MS, everyMs) : everyMs
+    } catch (error) {
+      if (isAbort(error) && signal.aborted) throw error
+      if (reports) sink.degraded(`heads cannot be read: ${asBackupError(error).message}`)
+      wait = backoffMs(failures++, RETRY)
+    }
+  }
+}

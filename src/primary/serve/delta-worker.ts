@@ -1,0 +1,104 @@
+/**
+ * The thread in which objects are read: synchronous file work, away from the event loop that answers heartbeats.
+ *
+ * Several jobs share a thread and take turns whenever one must wait for its reader. Messages: delta-pool.ts.
+ */
+
+import { parentPort, workerData } from 'node:worker_threads'
+import { asBackupError } from '../../shared/errors.js'
+import { DiskObjectReader } from '../../shared/store/disk-object-store.js'
+import { streamMac } from '../../shared/wire/auth.js'
+import { FRAME } from '../../shared/wire/frames.js'
+import { streamDelta, streamObjects } from './delta.js'
+import { FrameWriter } from './frame-writer.js'
+import type { AuthKey } from '../../shared/wire/auth.js'
+import type { FromWorker, ToWorker, WorkerJob } from './delta-pool.js'
+
+/** Chunks on their way to the main thread and not yet taken: enough to keep the socket busy, 2 MB a job at most in small frames. */
+const CREDITS = 8
+
+const port = parentPort
+if (!port) throw new Error('delta-worker.js is a worker thread, not a program')
+const { dataDir, key } = workerData as { dataDir: string; key: Uint8Array }
+const objects = new DiskObjectReader(dataDir)
+const running = new Map<number, Running>()
+
+/** Above Node's pool, from which smaller buffers are cut. */
+const TRANSFER_BYTES_MIN = 128 * 1024
+
+class Gone extends Error {}
+
+class Running {
+  #credits = CREDITS
+  #wake: (() => void) | undefined
+  #aborted = false
+  finish: ((changed: boolean) => void) | undefined
+
+  constructor(readonly id: number) {}
+
+  credit(): void {
+    this.#credits += 1
+    this.#wake?.()
+  }
+
+  abort(): void {
+    this.#aborted = true
+    this.#wake?.()
+    this.finish?.(false)
+  }
+
+  async send(chunk: Buffer): Promise<void> {
+    while (this.#credits === 0 && !this.#aborted) await new Promise<void>(resolve => (this.#wake = resolve))
+    if (this.#aborted) throw new Gone()
+    this.#credits -= 1
+    post({ type: 'chunk', job: this.id, chunk }, ownsItsMemory(chunk) ? [chunk.buffer as ArrayBuffer] : [])
+    await new Promise<void>(resolve => setImmediate(resolve)) // others' turn; and messages for us are read
+  }
+}
+
+/** Handed over whole instead of copied. Pooled memory cannot be, and a small part of a large chunk is cheaper to copy. */
+const ownsItsMemory = (chunk: Buffer): boolean =>
+  chunk.byteOffset === 0 && chunk.byteLength > TRANSFER_BYTES_MIN && chunk.buffer.byteLength < 2 * chunk.byteLength
+
+function post(message: FromWorker, transfer: ArrayBuffer[] = []): void {
+  port?.postMessage(message, transfer)
+}
+
+async function run(job: WorkerJob, state: Running): Promise<void> {
+  const out = new FrameWriter(streamMac(key as AuthKey, job.nonce), chunk => state.send(chunk))
+  try {
+    if (job.library) await out.json(FRAME.library, job.library)
+    if (job.delta) await streamDelta(job.delta, objects, out)
+    if (job.objects) await streamObjects(job.objects, objects, out)
+    const changed = out.absent > 0 && (await askWhetherChanged(state))
+    await out.end(changed)
+    await out.flush()
+    post({ type: 'done', job: state.id })
+  } catch (error) {
+    if (error instanceof Gone) post({ type: 'done', job: state.id })
+    else post({ type: 'failed', job: state.id, message: asBackupError(error).message })
+  } finally {
+    running.delete(state.id)
+  }
+}
+
+/** Only the main thread reads rows: has seaf-gc run, or the head moved, since the job began? */
+function askWhetherChanged(state: Running): Promise<boolean> {
+  return new Promise(resolve => {
+    state.finish = resolve
+    post({ type: 'changed?', job: state.id })
+  })
+}
+
+port.on('message', (message: ToWorker) => {
+  if (message.type === 'start') {
+    const state = new Running(message.job)
+    running.set(message.job, state)
+    void run(message.work, state)
+    return
+  }
+  const state = running.get(message.job)
+  if (message.type === 'credit') state?.credit()
+  else if (message.type === 'abort') state?.abort()
+  else state?.finish?.(message.changed)
+})

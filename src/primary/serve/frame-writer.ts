@@ -1,0 +1,108 @@
+/**
+ * Frames on their way out: gathered into chunks of a quarter megabyte, so that a
+ * hundred small objects cost one message to the main thread and one write to the
+ * socket. `send` says when the receiver has had enough (a promise); only then is
+ * anything awaited.
+ */
+
+import { ID_BYTES } from '../../shared/ids.js'
+import {
+  FRAME,
+  FRAME_HEADER_BYTES,
+  encodeAbsent,
+  encodeBlockRef,
+  frameHeader,
+  provesItself,
+} from '../../shared/wire/frames.js'
+import type { Absent, FrameType } from '../../shared/wire/frames.js'
+import type { Hmac } from 'node:crypto'
+
+const CHUNK_BYTES = 256 * 1024
+/** The receiver gives up after a minute of silence; long walks must be heard of well before. */
+const ALIVE_MS = 5_000
+
+export class FrameWriter {
+  #chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES)
+  #used = 0
+  #sentAt = Date.now()
+  /** ABSENT frames written so far. */
+  absent = 0
+
+  constructor(
+    private readonly mac: Hmac,
+    private readonly send: (chunk: Buffer) => void | Promise<void>,
+  ) {}
+
+  json(type: FrameType, value: object): void | Promise<void> {
+    return this.#frame(type, Buffer.from(JSON.stringify(value), 'utf8'))
+  }
+
+  empty(type: FrameType): void | Promise<void> {
+    return this.#frame(type, Buffer.alloc(0))
+  }
+
+  tree(commit: string): void | Promise<void> {
+    return this.#frame(FRAME.tree, Buffer.from(commit, 'hex'))
+  }
+
+  object(type: FrameType, id: string, bytes: Buffer): void | Promise<void> {
+    const head = Buffer.allocUnsafe(FRAME_HEADER_BYTES + ID_BYTES)
+    frameHeader(type, ID_BYTES + bytes.byteLength).copy(head)
+    head.write(id, FRAME_HEADER_BYTES, 'hex')
+    if (!provesItself(type)) this.mac.update(head).update(bytes)
+    return this.#append(head, bytes)
+  }
+
+  blockRef(id: string, size: number): void | Promise<void> {
+    return this.#frame(FRAME.blockRef, encodeBlockRef(id, size))
+  }
+
+  notThere(absent: Absent): void | Promise<void> {
+    this.absent += 1
+    return this.#frame(FRAME.absent, encodeAbsent(absent))
+  }
+
+  /** To be called inside long walks that write nothing. */
+  alive(): void | Promise<void> {
+    if (Date.now() - this.#sentAt < ALIVE_MS) return
+    const written = this.empty(FRAME.alive)
+    return written ?? this.flush()
+  }
+
+  end(changed: boolean): void | Promise<void> {
+    return this.json(FRAME.end, { mac: this.mac.digest('hex'), changed })
+  }
+
+  flush(): void | Promise<void> {
+    if (this.#used === 0) return
+    const chunk = this.#chunk.subarray(0, this.#used)
+    this.#chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES)
+    this.#used = 0
+    this.#sentAt = Date.now()
+    return this.send(chunk)
+  }
+
+  #frame(type: FrameType, payload: Buffer): void | Promise<void> {
+    const header = frameHeader(type, payload.byteLength)
+    if (!provesItself(type)) this.mac.update(header).update(payload)
+    return this.#append(header, payload)
+  }
+
+  #append(header: Buffer, payload: Buffer): void | Promise<void> {
+    const total = header.byteLength + payload.byteLength
+    if (total > CHUNK_BYTES - this.#used) return this.#appendLarge(header, payload, total)
+    header.copy(this.#chunk, this.#used)
+    payload.copy(this.#chunk, this.#used + header.byteLength)
+    this.#used += total
+  }
+
+  async #appendLarge(header: Buffer, payload: Buffer, total: number): Promise<void> {
+    await this.flush()
+    if (total <= CHUNK_BYTES) return this.#append(header, payload)
+    // a large payload is handed over as it is, not copied
+    header.copy(this.#chunk, 0)
+    this.#used = header.byteLength
+    await this.flush()
+    await this.send(payload)
+  }
+}

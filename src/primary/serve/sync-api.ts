@@ -1,0 +1,254 @@
+/**
+ * The primary's answers to its backup, over HTTP(S): listing, delta, objects.
+ *
+ * Nobody is answered who has not proved the sync token, apart from being told
+ * so; what is answered proves it in return. Reads only: rows through a
+ * `CatalogReader`, objects through reader threads.
+ */
+
+import { BackupError, asBackupError, isAbort } from '../../shared/errors.js'
+import { historyRule } from '../../shared/seafile/history-rule.js'
+import { keepsMore } from '../../shared/seafile/kept-history.js'
+import {
+  AUTH_HEADER,
+  FailureLimit,
+  PROOF_HEADER,
+  RequestGuard,
+  VERSION_HEADER,
+  answerProof,
+} from '../../shared/wire/auth.js'
+import { listen, peerAddress, readBody } from '../../shared/wire/listener.js'
+import {
+  PROTOCOL_VERSION,
+  REQUEST_BYTES_MAX,
+  decodeDeltaRequest,
+  decodeObjectsRequest,
+  encodeListing,
+} from '../../shared/wire/sync-messages.js'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { CatalogReader, LibraryRead } from '../../shared/catalog/catalog.js'
+import type { RepoId } from '../../shared/ids.js'
+import type { Log } from '../../shared/log.js'
+import type { AuthKey } from '../../shared/wire/auth.js'
+import type { Listener, ListenOptions } from '../../shared/wire/listener.js'
+import type { DiskObjectReader } from '../../shared/store/disk-object-store.js'
+import type { DeltaPool, WorkerJob } from './delta-pool.js'
+import type { RateLimit } from './rate-limit.js'
+
+export interface SyncApiParts {
+  readonly key: AuthKey
+  readonly catalog: CatalogReader
+  readonly objects: DiskObjectReader
+  readonly pool: DeltaPool
+  readonly rate: RateLimit
+  /** `[history] keep_days` of seafile.conf. */
+  readonly confKeepDays: number | null
+  readonly log: Log
+}
+
+interface Exchange {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly body: Buffer
+  readonly nonce: string
+  /** Aborted when the backup hangs up. */
+  readonly signal: AbortSignal
+}
+
+const STATUS: Partial<Record<string, number>> = {
+  TOKEN_MISMATCH: 401,
+  CLOCK_SKEW: 401,
+  PROTOCOL_VERSION: 426,
+  LIBRARY_GONE: 404,
+  BAD_REQUEST: 400,
+  PROTOCOL_BROKEN: 400,
+  DATABASE_DOWN: 503,
+  DATABASE_REFUSED: 503,
+}
+
+export function startSyncApi(options: ListenOptions, parts: SyncApiParts): Promise<Listener> {
+  const guard = new RequestGuard(parts.key)
+  const failures = new FailureLimit()
+  return listen(options, (request, response) => {
+    void answer(request, response, parts, guard, failures)
+  })
+}
+
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  parts: SyncApiParts,
+  guard: RequestGuard,
+  failures: FailureLimit,
+): Promise<void> {
+  const gone = new AbortController()
+  response.on('close', () => gone.abort())
+  let nonce: string | undefined
+  try {
+    if (failures.blocked(peerAddress(request))) {
+      throw new BackupError('TOKEN_MISMATCH', 'answer: too many requests with a wrong sync token; wait a minute')
+    }
+    const body = await readBody(request, REQUEST_BYTES_MAX)
+    nonce = guard.check({
+      method: request.method ?? '',
+      path: request.url ?? '',
+      body,
+      header: request.headers[AUTH_HEADER],
+    })
+    expectVersion(request)
+    await route({ request, response, body, nonce, signal: gone.signal }, parts)
+  } catch (error) {
+    if (gone.signal.aborted || isAbort(error)) return void response.destroy()
+    refuse(request, response, { error, nonce, parts, failures })
+  }
+}
+
+function expectVersion(request: IncomingMessage): void {
+  const theirs = request.headers[VERSION_HEADER]
+  if (theirs === String(PROTOCOL_VERSION)) return
+  throw new BackupError(
+    'PROTOCOL_VERSION',
+    `answer: the backup speaks protocol ${String(theirs).slice(0, 10)}, this agent ${PROTOCOL_VERSION}; install the same version on both hosts`,
+  )
+}
+
+function refuse(
+  request: IncomingMessage,
+  response: ServerResponse,
+  {
+    error,
+    nonce,
+    parts,
+    failures,
+  }: { error: unknown; nonce: string | undefined; parts: SyncApiParts; failures: FailureLimit },
+): void {
+  const coded = asBackupError(error)
+  const address = peerAddress(request)
+  const fields = { peer: address, code: coded.code, reason: coded.message }
+  if (coded.code === 'TOKEN_MISMATCH') {
+    if (failures.failed(address)) parts.log.warn(fields, 'request refused')
+  } else if (coded.code === 'INTERNAL') parts.log.error({ ...fields, err: error }, 'request failed')
+  else parts.log.warn(fields, 'request not answered')
+  if (response.headersSent) return void response.destroy() // a stream that is cut has no END: the backup sees it
+  const proofNonce = nonce ?? (coded.code === 'CLOCK_SKEW' ? (coded.details['nonce'] as string) : undefined)
+  sendBody(response, parts.key, proofNonce, STATUS[coded.code] ?? 500, 'application/json', errorBody(coded))
+}
+
+const errorBody = (error: BackupError): Buffer =>
+  Buffer.from(JSON.stringify({ code: error.code, message: error.message }), 'utf8')
+
+function sendBody(
+  response: ServerResponse,
+  key: AuthKey,
+  nonce: string | undefined,
+  status: number,
+  type: string,
+  body: Buffer,
+): void {
+  const proof = nonce === undefined ? {} : { [PROOF_HEADER]: answerProof(key, { nonce, status, body }) }
+  response.writeHead(status, { 'content-type': type, 'content-length': body.byteLength, ...proof })
+  response.end(body)
+}
+
+async function route(exchange: Exchange, parts: SyncApiParts): Promise<void> {
+  const { request, response, nonce, signal } = exchange
+  switch (`${request.method} ${request.url}`) {
+    case 'GET /v1/listing': {
+      const body = encodeListing(await parts.catalog.listing(signal))
+      return sendBody(response, parts.key, nonce, 200, 'application/octet-stream', body)
+    }
+    case 'POST /v1/delta':
+      return sendDelta(exchange, parts)
+    case 'POST /v1/objects':
+      return sendObjects(exchange, parts)
+    default:
+      throw new BackupError('BAD_REQUEST', `answer: there is no ${request.method} ${String(request.url).slice(0, 80)}`)
+  }
+}
+
+async function readLibrary(repo: RepoId, parts: SyncApiParts, signal: AbortSignal): Promise<LibraryRead> {
+  const library = await parts.catalog.read(repo, signal)
+  if (library) return library
+  throw new BackupError('LIBRARY_GONE', `read library ${repo}: the primary has no such library (any more)`)
+}
+
+const truncateTimeOf = (library: LibraryRead, parts: SyncApiParts): number =>
+  historyRule({ ...library.history, confKeepDays: parts.confKeepDays }, Math.floor(Date.now() / 1000))
+
+async function sendDelta(exchange: Exchange, parts: SyncApiParts): Promise<void> {
+  const asked = decodeDeltaRequest(exchange.body)
+  const library = await readLibrary(asked.repo, parts, exchange.signal)
+  const { rows, digest } = library
+  const truncateTime = truncateTimeOf(library, parts)
+  const usable =
+    asked.have !== null && !keepsMore(truncateTime, asked.haveSince) && hasCommit(asked.repo, asked.have, parts)
+  const base = usable ? asked.have : null
+  const storeId = rows.virtual?.originRepo ?? rows.repo
+  await sendStream(exchange, parts, library, {
+    nonce: exchange.nonce,
+    library: { rows, digest, truncateTime, base },
+    ...(rows.head &&
+      rows.head !== base && {
+        delta: { repo: rows.repo, storeId, want: rows.head, base, truncateTime, haveSince: asked.haveSince },
+      }),
+  })
+}
+
+function hasCommit(repo: RepoId, id: string, parts: SyncApiParts): boolean {
+  return parts.objects.read({ kind: 'commits', storeId: repo, id }).state === 'whole'
+}
+
+async function sendObjects(exchange: Exchange, parts: SyncApiParts): Promise<void> {
+  const { repo, objects } = decodeObjectsRequest(exchange.body)
+  const library = await readLibrary(repo, parts, exchange.signal)
+  const storeId = library.rows.virtual?.originRepo ?? repo
+  await sendStream(exchange, parts, library, { nonce: exchange.nonce, objects: { repo, storeId, objects } })
+}
+
+async function sendStream(
+  exchange: Exchange,
+  parts: SyncApiParts,
+  library: LibraryRead,
+  job: WorkerJob,
+): Promise<void> {
+  const { response, nonce, signal } = exchange
+  response.writeHead(200, {
+    'content-type': 'application/octet-stream',
+    [PROOF_HEADER]: answerProof(parts.key, { nonce, status: 200, body: 'stream' }),
+  })
+  const write = async (chunk: Uint8Array) => {
+    await parts.rate.take(chunk.byteLength, signal)
+    if (!response.write(chunk)) await drained(response, signal)
+  }
+  const changed = () => hasChanged(library, parts, signal)
+  await parts.pool.stream(job, write, changed, signal)
+  response.end()
+}
+
+/** Whether what was read before the stream is still so: seaf-gc writes valid-since and its id before it deletes. */
+async function hasChanged(before: LibraryRead, parts: SyncApiParts, signal: AbortSignal): Promise<boolean> {
+  const now = await parts.catalog.read(before.rows.repo, signal)
+  return (
+    now === undefined ||
+    now.gcId !== before.gcId ||
+    now.rows.head !== before.rows.head ||
+    now.history.validSince !== before.history.validSince ||
+    now.history.limitDays !== before.history.limitDays
+  )
+}
+
+function drained(response: ServerResponse, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const done = () => {
+      response.off('drain', done)
+      signal.removeEventListener('abort', stop)
+      resolve()
+    }
+    const stop = () => {
+      response.off('drain', done)
+      reject(signal.reason as Error)
+    }
+    response.once('drain', done)
+    signal.addEventListener('abort', stop, { once: true })
+  })
+}

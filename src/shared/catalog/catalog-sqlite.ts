@@ -1,0 +1,310 @@
+/**
+ * Seafile's rows in SQLite (`seafile-data/seafile.db`).
+ *
+ * On a primary the file belongs to the running server, which writes it in
+ * rollback-journal mode: it is opened read-only, transactions are short, and a
+ * lock is waited for without blocking the event loop. On a backup a head move
+ * is one IMMEDIATE transaction with synchronous=FULL.
+ */
+
+import { existsSync } from 'node:fs'
+import Database from 'better-sqlite3'
+import { BackupError, reason, systemCode } from '../errors.js'
+import { sleep } from '../timing.js'
+import { expectFence } from './fence.js'
+import {
+  LIBRARY_TABLES,
+  MASTER,
+  TABLE_NAMES,
+  TableShapes,
+  commitIdOf,
+  digestOf,
+  repoIdOf,
+  storeIdOf,
+  toLibraryRows,
+  writesFor,
+} from './library-tables.js'
+import { ListingMaker } from './listing.js'
+import { SQLITE_SCHEMA } from './schema.js'
+import type { CatalogWriter, HeadMove, LibraryListing, LibraryRead, LibraryRows } from './catalog.js'
+import type { CommitId, RepoId } from '../ids.js'
+import type { Log } from '../log.js'
+import type { LibraryTable, TableRows, Value, Write } from './library-tables.js'
+
+/** The server holds its lock for milliseconds; within this the call blocks, beyond it the event loop goes on. */
+const BUSY_MS = 20
+const LOCKED_MS_MAX = 10_000
+const LOCKED_RETRY_MS = 15
+
+const quote = (name: string): string => `"${name}"`
+
+export class SqliteCatalog implements CatalogWriter {
+  readonly #db: Database.Database
+  readonly #path: string
+  readonly #listings: ListingMaker
+  #knownShapes: TableShapes | undefined
+
+  private constructor(db: Database.Database, path: string, log: Log) {
+    this.#db = db
+    this.#path = path
+    this.#listings = new ListingMaker(log)
+  }
+
+  /** Rejects with DATABASE_DOWN when the file is not there, DATABASE_SCHEMA when it is no Seafile database. */
+  static async openReader(path: string, log: Log): Promise<SqliteCatalog> {
+    const catalog = new SqliteCatalog(open(path, { readonly: true, fileMustExist: true }), path, log)
+    await catalog.#expectTables()
+    return catalog
+  }
+
+  static async open(path: string, log: Log, options: { create: boolean }): Promise<SqliteCatalog> {
+    const isNew = !existsSync(path)
+    const db = open(path, { fileMustExist: !options.create })
+    db.pragma('synchronous = FULL')
+    const catalog = new SqliteCatalog(db, path, log)
+    if (options.create && (isNew || catalog.#shapes().empty)) {
+      db.exec(SQLITE_SCHEMA)
+      catalog.#knownShapes = undefined
+    }
+    await catalog.#expectTables()
+    return catalog
+  }
+
+  listing(signal: AbortSignal): Promise<LibraryListing[]> {
+    return this.#unlocked(signal, () =>
+      this.#db.transaction(() => {
+        const tables: Partial<Record<LibraryTable, Value[][]>> = {}
+        for (const table of TABLE_NAMES) tables[table] = this.#selectAll(table)
+        return this.#listings.listing(tables)
+      })(),
+    )
+  }
+
+  heads(signal: AbortSignal): Promise<Map<RepoId, CommitId>> {
+    const sql = `SELECT b.repo_id, b.commit_id FROM Branch b JOIN Repo r ON r.repo_id = b.repo_id WHERE b.name = '${MASTER}'`
+    return this.#unlocked(signal, () => {
+      const heads = new Map<RepoId, CommitId>()
+      for (const [id, commit] of this.#db.prepare(sql).raw().iterate() as Iterable<Value[]>) {
+        const [repo, head] = [repoIdOf(id), commitIdOf(commit)]
+        if (repo && head) heads.set(repo, head)
+      }
+      return heads
+    })
+  }
+
+  gcId(storeId: RepoId, signal: AbortSignal): Promise<string | null> {
+    return this.#unlocked(signal, () => this.#gcId(storeId))
+  }
+
+  read(repo: RepoId, signal: AbortSignal): Promise<LibraryRead | undefined> {
+    return this.#unlocked(signal, () => this.#db.transaction(() => this.#read(repo))())
+  }
+
+  async moveHead(move: HeadMove, signal: AbortSignal): Promise<void> {
+    await this.#write(signal, () => {
+      const { rows, from, gcId } = move
+      const have = this.#selectLibrary(rows.repo)
+      expectFence(
+        rows,
+        { head: have.Branch ? commitIdOf(have.Branch[0]) : null, gcId: this.#gcId(storeIdOf(rows)) },
+        { from, gcId },
+      )
+      for (const write of writesFor(this.#shapes(), have, rows)) this.#apply(rows.repo, write)
+    })
+  }
+
+  async createLibrary(rows: LibraryRows & { readonly head: CommitId }, signal: AbortSignal): Promise<void> {
+    await this.moveHead({ rows, from: null, gcId: await this.gcId(storeIdOf(rows), signal) }, signal)
+  }
+
+  updateBranch(repo: RepoId, from: CommitId, to: CommitId, signal: AbortSignal): Promise<boolean> {
+    const sql = `UPDATE Branch SET commit_id = ? WHERE name = '${MASTER}' AND repo_id = ? AND commit_id = ?`
+    return this.#write(signal, () => this.#db.prepare(sql).run(to, repo, from).changes === 1)
+  }
+
+  async updateAfterCommit(
+    repo: RepoId,
+    { info, size, fileCount }: Pick<LibraryRows, 'info' | 'size' | 'fileCount'>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (info) await this.#change(repo, rows => ({ ...rows, info }), signal)
+    if (size || fileCount !== null) {
+      const change = (rows: LibraryRows) => ({
+        ...rows,
+        size: size ?? rows.size,
+        fileCount: fileCount ?? rows.fileCount,
+      })
+      await this.#change(repo, change, signal)
+    }
+  }
+
+  updateVirtual(repo: RepoId, virtual: NonNullable<LibraryRows['virtual']>, signal: AbortSignal): Promise<void> {
+    return this.#change(repo, rows => ({ ...rows, virtual }), signal)
+  }
+
+  setHistory(
+    repo: RepoId,
+    history: { readonly limitDays?: number | null; readonly validSince?: number | null },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { limitDays, validSince } = history
+    return this.#change(
+      repo,
+      rows => ({
+        ...rows,
+        ...(limitDays !== undefined && { historyLimitDays: limitDays }),
+        ...(validSince !== undefined && { validSince }),
+      }),
+      signal,
+    )
+  }
+
+  setOwner(repo: RepoId, owner: string, signal: AbortSignal): Promise<void> {
+    return this.#change(repo, rows => ({ ...rows, owner }), signal)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#db.close()
+  }
+
+  /** Changes rows of a library in one transaction; what is equal stays untouched. */
+  async #change(repo: RepoId, change: (rows: LibraryRows) => LibraryRows, signal: AbortSignal): Promise<void> {
+    await this.#write(signal, () => {
+      const have = this.#selectLibrary(repo)
+      for (const write of writesFor(this.#shapes(), have, change(toLibraryRows(repo, have)))) this.#apply(repo, write)
+    })
+  }
+
+  #read(repo: RepoId): LibraryRead | undefined {
+    const found = this.#selectLibrary(repo)
+    if (!found.Repo) return undefined
+    const rows = toLibraryRows(repo, found)
+    const storeId = storeIdOf(rows)
+    const origin =
+      storeId === repo ? rows.historyLimitDays : Number(this.#selectRow('RepoHistoryLimit', storeId)?.[0] ?? NaN)
+    const history = {
+      limitDays: Number.isNaN(origin) ? null : origin,
+      defaultDays: this.#defaultDays(),
+      validSince: rows.validSince,
+    }
+    return { rows, history, gcId: this.#gcId(storeId), digest: digestOf(rows) }
+  }
+
+  #selectLibrary(repo: RepoId): TableRows {
+    const rows: Partial<Record<LibraryTable, readonly Value[]>> = {}
+    for (const table of TABLE_NAMES) {
+      const row = this.#selectRow(table, repo)
+      if (row) rows[table] = row
+    }
+    return rows
+  }
+
+  #selectRow(table: LibraryTable, repo: RepoId): readonly Value[] | undefined {
+    const list = this.#shapes().selectList(table, quote)
+    if (list === undefined) return undefined
+    const sql = `SELECT ${list} FROM ${table} WHERE repo_id = ?${table === 'Branch' ? ` AND name = '${MASTER}'` : ''}`
+    return (this.#db.prepare(sql).raw().get(repo) as Value[] | undefined)?.slice(1)
+  }
+
+  #selectAll(table: LibraryTable): Value[][] {
+    const list = this.#shapes().selectList(table, quote)
+    if (list === undefined) return []
+    const sql = `SELECT ${list} FROM ${table}${table === 'Branch' ? ` WHERE name = '${MASTER}'` : ''}`
+    return this.#db.prepare(sql).raw().all() as Value[][]
+  }
+
+  #gcId(storeId: RepoId): string | null {
+    if (!this.#shapes().has('GCID')) return null
+    return (
+      (this.#db.prepare('SELECT gc_id FROM GCID WHERE repo_id = ?').pluck().get(storeId) as string | undefined) ?? null
+    )
+  }
+
+  #defaultDays(): number | null {
+    if (!this.#shapes().has('SeafileConf')) return null
+    const sql = "SELECT value FROM SeafileConf WHERE cfg_group = 'history' AND cfg_key = 'keep_days'"
+    const value = this.#db.prepare(sql).pluck().get() as string | undefined
+    return value === undefined ? null : Number.parseInt(value, 10)
+  }
+
+  #apply(repo: RepoId, write: Write): void {
+    const { table } = write
+    const branch = table === 'Branch'
+    const where = `WHERE repo_id = ?${branch ? ` AND name = '${MASTER}'` : ''}`
+    if (write.kind === 'delete') {
+      this.#db.prepare(`DELETE FROM ${table} ${where}`).run(repo)
+    } else if (write.kind === 'update') {
+      const set = write.columns.map(c => `${quote(c)} = ?`).join(', ')
+      if (set !== '') this.#db.prepare(`UPDATE ${table} SET ${set} ${where}`).run(...write.values, repo)
+    } else {
+      const columns = ['repo_id', ...write.columns, ...(branch ? ['name'] : [])]
+      const values = [repo, ...write.values, ...(branch ? [MASTER] : [])]
+      const places = columns.map(() => '?').join(', ')
+      this.#db.prepare(`INSERT INTO ${table} (${columns.map(quote).join(', ')}) VALUES (${places})`).run(...values)
+    }
+  }
+
+  #shapes(): TableShapes {
+    if (this.#knownShapes) return this.#knownShapes
+    const names = this.#db.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").pluck().all() as string[]
+    const columns = new Map<string, Set<string>>()
+    for (const table of [...Object.keys(LIBRARY_TABLES), 'SeafileConf', 'GCID']) {
+      if (!names.includes(table)) continue
+      const found = this.#db.pragma(`table_info(${quote(table)})`) as { name: string }[]
+      columns.set(table, new Set(found.map(c => c.name)))
+    }
+    const shapes = new TableShapes(columns)
+    if (shapes.missing().length === 0) this.#knownShapes = shapes
+    return shapes
+  }
+
+  async #expectTables(): Promise<void> {
+    const missing = await this.#unlocked(new AbortController().signal, () => this.#shapes().missing())
+    if (missing.length === 0) return
+    this.#db.close()
+    throw new BackupError(
+      'DATABASE_SCHEMA',
+      `open ${this.#path}: table ${missing.join(' and ')} is missing; is this Seafile's seafile.db?`,
+    )
+  }
+
+  #write<T>(signal: AbortSignal, work: () => T): Promise<T> {
+    return this.#unlocked(signal, () => this.#db.transaction(work).immediate())
+  }
+
+  /** Runs `work` again while another process holds the lock. Errors leave with a code. */
+  async #unlocked<T>(signal: AbortSignal, work: () => T): Promise<T> {
+    const until = performance.now() + LOCKED_MS_MAX
+    for (;;) {
+      signal.throwIfAborted()
+      try {
+        return work()
+      } catch (error) {
+        if (error instanceof BackupError) throw error
+        const busy = systemCode(error)?.startsWith('SQLITE_BUSY') === true
+        if (!busy || performance.now() > until) throw sqliteError(this.#path, error)
+      }
+      await sleep(LOCKED_RETRY_MS, signal)
+    }
+  }
+}
+
+function open(path: string, options: Database.Options): Database.Database {
+  try {
+    return new Database(path, { ...options, timeout: BUSY_MS })
+  } catch (error) {
+    throw sqliteError(path, error)
+  }
+}
+
+function sqliteError(path: string, error: unknown): BackupError {
+  const code = systemCode(error) ?? ''
+  if (code === 'SQLITE_FULL')
+    return new BackupError('STORE_FULL', `write ${path}: the disk is full`, {}, { cause: error })
+  if (code === 'SQLITE_READONLY' || code.startsWith('SQLITE_READONLY_')) {
+    return new BackupError('STORE_READ_ONLY', `write ${path}: ${reason(error)}`, {}, { cause: error })
+  }
+  if (code === 'SQLITE_ERROR')
+    return new BackupError('DATABASE_SCHEMA', `use ${path}: ${reason(error)}`, {}, { cause: error })
+  return new BackupError('DATABASE_DOWN', `use ${path}: ${reason(error)}`, {}, { cause: error })
+}

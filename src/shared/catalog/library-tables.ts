@@ -1,0 +1,220 @@
+/**
+ * Which tables and columns make up a library, and how rows become `LibraryRows` and back.
+ *
+ * The same for both engines: they only fetch and write what is named here. A
+ * table or column that an older Seafile does not have is read as null and not
+ * written; only `Repo` and `Branch` are indispensable.
+ */
+
+import { hash } from 'node:crypto'
+import { EMPTY_ID, isObjectId, isRepoId } from '../ids.js'
+import type { CommitId, RepoId } from '../ids.js'
+import type { LibraryRows } from './catalog.js'
+
+export const LIBRARY_TABLES = {
+  Repo: [],
+  Branch: ['commit_id'],
+  RepoHead: ['branch_name'],
+  VirtualRepo: ['origin_repo', 'path', 'base_commit'],
+  RepoOwner: ['owner_id'],
+  RepoInfo: ['name', 'update_time', 'version', 'is_encrypted', 'last_modifier', 'status', 'type'],
+  RepoSize: ['size', 'head_id'],
+  RepoFileCount: ['file_count'],
+  RepoHistoryLimit: ['days'],
+  RepoValidSince: ['timestamp'],
+} as const satisfies Record<string, readonly string[]>
+
+export type LibraryTable = keyof typeof LIBRARY_TABLES
+export const TABLE_NAMES = Object.keys(LIBRARY_TABLES) as LibraryTable[]
+export const NEEDED_TABLES: readonly LibraryTable[] = ['Repo', 'Branch']
+
+/** Other tables that are read when they are there. */
+export const SIDE_TABLES = ['SeafileConf', 'GCID'] as const
+
+/** Branches other than this one are only on clients. */
+export const MASTER = 'master'
+
+/**
+ * Order of writing: objects are there already, and a reader that comes in between must not take a virtual library for
+ * one with its own store, nor list a library without a head.
+ */
+export const WRITE_ORDER: readonly LibraryTable[] = [
+  'VirtualRepo',
+  'Branch',
+  'RepoHead',
+  'Repo',
+  'RepoOwner',
+  'RepoInfo',
+  'RepoSize',
+  'RepoFileCount',
+  'RepoHistoryLimit',
+  'RepoValidSince',
+]
+
+export type Value = string | number | null
+/** Values in the order of LIBRARY_TABLES; undefined: there is no such row. */
+export type TableRows = Readonly<Partial<Record<LibraryTable, readonly Value[]>>>
+
+/** CHAR columns can carry trailing spaces, and ids made by hand upper-case hex. */
+const clean = (value: Value | undefined): string =>
+  String(value ?? '')
+    .trimEnd()
+    .toLowerCase()
+
+export function repoIdOf(value: Value | undefined): RepoId | undefined {
+  const text = clean(value)
+  return isRepoId(text) ? text : undefined
+}
+
+export function commitIdOf(value: Value | undefined): CommitId | null {
+  const text = clean(value)
+  return isObjectId(text) && text !== EMPTY_ID ? (text as CommitId) : null
+}
+
+const text = (value: Value | undefined): string | null =>
+  value === null || value === undefined ? null : String(value).trimEnd()
+const number = (value: Value | undefined): number | null =>
+  value === null || value === undefined ? null : Number(value)
+
+export function toLibraryRows(repo: RepoId, rows: TableRows): LibraryRows {
+  const { Branch, RepoHead, VirtualRepo, RepoOwner, RepoInfo, RepoSize, RepoFileCount } = rows
+  const originRepo = VirtualRepo && repoIdOf(VirtualRepo[0])
+  return {
+    repo,
+    head: Branch ? commitIdOf(Branch[0]) : null,
+    branchName: text(RepoHead?.[0]),
+    virtual:
+      VirtualRepo && originRepo
+        ? { originRepo, path: String(VirtualRepo[1] ?? ''), baseCommit: commitIdOf(VirtualRepo[2]) }
+        : null,
+    owner: text(RepoOwner?.[0]),
+    info: RepoInfo
+      ? {
+          name: String(RepoInfo[0] ?? ''),
+          updateTime: number(RepoInfo[1]),
+          version: number(RepoInfo[2]),
+          isEncrypted: number(RepoInfo[3]),
+          lastModifier: text(RepoInfo[4]),
+          status: number(RepoInfo[5]),
+          type: text(RepoInfo[6]),
+        }
+      : null,
+    size: RepoSize ? { bytes: number(RepoSize[0]) ?? 0, head: text(RepoSize[1]) } : null,
+    fileCount: number(RepoFileCount?.[0]),
+    historyLimitDays: number(rows.RepoHistoryLimit?.[0]),
+    validSince: number(rows.RepoValidSince?.[0]),
+  }
+}
+
+/** What each table must hold; null: no row. */
+export function toTableRows(rows: LibraryRows): Record<LibraryTable, readonly Value[] | null> {
+  const { virtual, info, size } = rows
+  const one = (value: Value): readonly Value[] | null => (value === null ? null : [value])
+  return {
+    Repo: [],
+    Branch: one(rows.head),
+    RepoHead: one(rows.branchName),
+    VirtualRepo: virtual && [virtual.originRepo, virtual.path, virtual.baseCommit],
+    RepoOwner: one(rows.owner),
+    RepoInfo: info && [
+      info.name,
+      info.updateTime,
+      info.version,
+      info.isEncrypted,
+      info.lastModifier,
+      info.status,
+      info.type,
+    ],
+    RepoSize: size && [size.bytes, size.head],
+    RepoFileCount: one(rows.fileCount),
+    RepoHistoryLimit: one(rows.historyLimitDays),
+    RepoValidSince: one(rows.validSince),
+  }
+}
+
+/** 16 hex characters over everything but the head; equal rows have equal digests on every engine. */
+export function digestOf(rows: LibraryRows): string {
+  const { repo, branchName, virtual, owner, info, size, fileCount, historyLimitDays, validSince } = rows
+  const canonical = JSON.stringify([
+    repo,
+    branchName,
+    virtual && [virtual.originRepo, virtual.path, virtual.baseCommit],
+    owner,
+    info && [info.name, info.updateTime, info.version, info.isEncrypted, info.lastModifier, info.status, info.type],
+    size && [size.bytes, size.head],
+    fileCount,
+    historyLimitDays,
+    validSince,
+  ])
+  return hash('sha1', canonical, 'hex').slice(0, 16)
+}
+
+/** The store that a library's fs objects and blocks lie in. */
+export const storeIdOf = (rows: LibraryRows): RepoId => rows.virtual?.originRepo ?? rows.repo
+
+/** Which of the wanted columns a database has. */
+export class TableShapes {
+  readonly #columns: ReadonlyMap<string, ReadonlySet<string>>
+
+  constructor(columns: ReadonlyMap<string, ReadonlySet<string>>) {
+    this.#columns = columns
+  }
+
+  get empty(): boolean {
+    return this.#columns.size === 0
+  }
+
+  has(table: string): boolean {
+    return this.#columns.has(table)
+  }
+
+  /** Select list in the order of LIBRARY_TABLES: absent columns as NULL. Undefined: no such table. */
+  selectList(table: LibraryTable, quote: (name: string) => string): string | undefined {
+    const present = this.#columns.get(table)
+    if (!present) return undefined
+    return ['repo_id', ...LIBRARY_TABLES[table]].map(c => (present.has(c) ? quote(c) : 'NULL')).join(', ')
+  }
+
+  /** Columns that can be written, with their place in the row. */
+  writable(table: LibraryTable): readonly { readonly name: string; readonly at: number }[] {
+    const present = this.#columns.get(table)
+    return LIBRARY_TABLES[table].flatMap((name, at) => (present?.has(name) ? [{ name, at }] : []))
+  }
+
+  missing(): LibraryTable[] {
+    return NEEDED_TABLES.filter(table => !this.#columns.has(table))
+  }
+}
+
+export type Write =
+  | {
+      readonly kind: 'insert' | 'update'
+      readonly table: LibraryTable
+      readonly columns: readonly string[]
+      readonly values: readonly Value[]
+    }
+  | { readonly kind: 'delete'; readonly table: LibraryTable }
+
+/** The fewest statements that turn `have` into `want`: what is equal already is left alone. */
+export function writesFor(shapes: TableShapes, have: TableRows, want: LibraryRows): Write[] {
+  const wanted = toTableRows(want)
+  const writes: Write[] = []
+  for (const table of WRITE_ORDER) {
+    if (!shapes.has(table)) continue
+    const [before, after] = [have[table], wanted[table]]
+    const columns = shapes.writable(table)
+    if (after === null) {
+      if (before) writes.push({ kind: 'delete', table })
+      continue
+    }
+    if (before && columns.every(({ at }) => same(before[at], after[at]))) continue
+    const kind = before ? 'update' : 'insert'
+    writes.push({ kind, table, columns: columns.map(c => c.name), values: columns.map(c => after[c.at] ?? null) })
+  }
+  return writes
+}
+
+/** MySQL gives a BIGINT as number or string. */
+const same = (a: Value | undefined, b: Value | undefined): boolean =>
+  a === b ||
+  (a !== null && b !== null && a !== undefined && b !== undefined && String(a).trimEnd() === String(b).trimEnd())

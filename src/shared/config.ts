@@ -1,0 +1,196 @@
+/**
+ * Configuration: Seafile's own seafile.conf, read once, checked whole, frozen.
+ *
+ * All problems are reported in one error, each with its key, the rule and what
+ * was found; secrets are never repeated. What is merely unwise becomes a
+ * warning, for the daemon to log. Inside, durations are milliseconds and rates
+ * are bytes a second. Keys, units and reasons: conf/seafile.conf.example.
+ */
+
+import { readFileSync, statSync } from 'node:fs'
+import { isIP } from 'node:net'
+import { join } from 'node:path'
+import { BackupError, reason } from './errors.js'
+import { Section } from './config-values.js'
+import { findDirectories } from './directories.js'
+import { parseKeyFile } from './key-file.js'
+import type { ListenAddress } from './config-values.js'
+import type { DatabaseConfig } from './catalog/database-config.js'
+import type { DirectoryFlags, Directories, Environment } from './directories.js'
+import type { KeyFile } from './key-file.js'
+
+interface CommonConfig extends Directories {
+  readonly database: DatabaseConfig
+  /** `[history] keep_days`: days, negative for all; null when not set. The database may say otherwise. */
+  readonly historyKeepDays: number | null
+  /** 40 hex characters in lower case. Secret. */
+  readonly syncToken: string
+  readonly listen: ListenAddress
+  /** Null: plain HTTP, as behind a reverse proxy. */
+  readonly tls: { readonly certFile: string; readonly keyFile: string } | null
+  /** Certificates to trust besides the system's. */
+  readonly caFile: string | null
+  readonly workers: number
+  /** Bytes a second; 0: unlimited. */
+  readonly maxRate: number
+  /** One sentence each, for the log. */
+  readonly warnings: readonly string[]
+}
+
+export interface PrimaryConfig extends CommonConfig {
+  readonly role: 'primary'
+  /** ws: or wss: */
+  readonly backupUrl: URL
+  readonly headsPollIntervalMs: number
+}
+
+export interface BackupConfig extends CommonConfig {
+  readonly role: 'backup'
+  /** http: or https: */
+  readonly primaryUrl: URL
+  readonly sweepIntervalMs: number
+}
+
+const HOUR_MS = 3_600_000
+/** A seafile.conf is some KiB; anything larger is another file. */
+const CONFIG_BYTES_MAX = 1024 * 1024
+
+const PRIMARY_LISTEN: ListenAddress = { host: '0.0.0.0', port: 8087 }
+const BACKUP_LISTEN: ListenAddress = { host: '0.0.0.0', port: 8086 }
+
+/** Past a week, a sweep is no protection against lost hints any more. */
+const POLL_HOURS = { min: 0, above: true, max: 24 * 7, default: 1, unit: 'hours' }
+/** All heads in one query: cheap once a second, pointless ten times as often. */
+const HEADS_POLL_SECONDS = { min: 0.1, max: 3600, default: 1, unit: 'seconds' }
+/** Past 16 the disk, not the processor, is what everybody waits for. */
+const WORKERS = { min: 1, max: 16, default: 2, unit: 'threads', whole: true }
+const KEEP_DAYS = { min: -(2 ** 31), max: 2 ** 31 - 1, default: -1, unit: 'days', whole: true }
+const PORT = { min: 1, max: 65_535, default: 3306, unit: 'a port', whole: true }
+
+/** The keys of `[backup]` that either role knows: one file may serve both. */
+export const BACKUP_KEYS: ReadonlySet<string> = new Set(
+  `backup_url primary_url sync_token sync_poll_interval listen tls_cert tls_key ca_file workers max_rate
+  heads_poll_interval`.split(/\s+/),
+)
+
+/** @throws BackupError CONFIG_INVALID with every problem of the file */
+export function readPrimaryConfig(flags: DirectoryFlags, env: Environment = process.env): PrimaryConfig {
+  return readConfig(flags, env, PRIMARY_LISTEN, backup => ({
+    role: 'primary' as const,
+    backupUrl: backup.url('backup_url', { 'ws:': 'ws:', 'wss:': 'wss:', 'http:': 'ws:', 'https:': 'wss:' }),
+    headsPollIntervalMs: Math.round(1000 * backup.number('heads_poll_interval', HEADS_POLL_SECONDS)),
+  }))
+}
+
+/** @throws BackupError CONFIG_INVALID with every problem of the file */
+export function readBackupConfig(flags: DirectoryFlags, env: Environment = process.env): BackupConfig {
+  return readConfig(flags, env, BACKUP_LISTEN, backup => ({
+    role: 'backup' as const,
+    primaryUrl: backup.url('primary_url', { 'http:': 'http:', 'https:': 'https:' }),
+    sweepIntervalMs: Math.ceil(HOUR_MS * backup.number('sync_poll_interval', POLL_HOURS)),
+  }))
+}
+
+function readConfig<Role extends object>(
+  flags: DirectoryFlags,
+  env: Environment,
+  listen: ListenAddress,
+  readRole: (backup: Section) => Role,
+): CommonConfig & Role {
+  const directories = findDirectories(flags, env)
+  const path = join(directories.confDir, 'seafile.conf')
+  const { file, mode } = readFile(path)
+  const problems = [...file.problems]
+  const backup = new Section('backup', file, problems)
+  const warnings = file
+    .keys('backup')
+    .filter(key => !BACKUP_KEYS.has(key))
+    .map(unknownKey)
+  if (mode & 0o004) warnings.push(`${path} holds secrets and can be read by everybody: chmod 640 ${path}`)
+
+  const role = readRole(backup)
+  for (const url of Object.values(role)) if (url instanceof URL) warnings.push(...unencrypted(url))
+  const common: Omit<CommonConfig, 'warnings'> = {
+    ...directories,
+    database: readDatabase(new Section('database', file, problems), directories.dataDir, env, warnings),
+    historyKeepDays: readKeepDays(new Section('history', file, problems)),
+    syncToken: backup.syncToken('sync_token'),
+    listen: Object.freeze(backup.listen('listen', listen)),
+    tls: readTls(backup, directories.confDir),
+    caFile: backup.readableFile('ca_file', directories.confDir),
+    workers: backup.number('workers', WORKERS),
+    maxRate: backup.rate('max_rate'),
+  }
+  if (problems.length > 0) {
+    throw new BackupError('CONFIG_INVALID', `read ${path}: ${problems.join('; ')}`, { path, problems })
+  }
+  return Object.freeze({ ...common, ...role, warnings: Object.freeze(warnings) })
+}
+
+function readFile(path: string): { file: KeyFile; mode: number } {
+  try {
+    const { size, mode } = statSync(path)
+    if (size > CONFIG_BYTES_MAX) throw new RangeError(`a file of ${size} bytes is no seafile.conf`)
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(path))
+    return { file: parseKeyFile(text), mode }
+  } catch (error) {
+    const message = `read ${path}: ${reason(error)}; --conf names the directory that holds seafile.conf`
+    throw new BackupError('CONFIG_INVALID', message, { path }, { cause: error })
+  }
+}
+
+const unknownKey = (key: string): string => `[backup] ${key} is not a key that is known here; it has no effect`
+
+function unencrypted({ protocol, host, hostname }: URL): string[] {
+  const local =
+    hostname === 'localhost' || hostname === '[::1]' || (isIP(hostname) === 4 && hostname.startsWith('127.'))
+  if (local || protocol === 'https:' || protocol === 'wss:') return []
+  return [`the connection to ${host} is not encrypted: use https with a certificate, or a private network`]
+}
+
+function readTls(backup: Section, confDir: string): CommonConfig['tls'] {
+  const certFile = backup.readableFile('tls_cert', confDir)
+  const keyFile = backup.readableFile('tls_key', confDir)
+  if (certFile !== null && keyFile !== null) return Object.freeze({ certFile, keyFile })
+  if (certFile !== null) backup.problem('tls_key', 'must be set when tls_cert is')
+  if (keyFile !== null) backup.problem('tls_cert', 'must be set when tls_key is')
+  return null
+}
+
+function readKeepDays(history: Section): number | null {
+  return history.text('keep_days') === undefined ? null : history.number('keep_days', KEEP_DAYS)
+}
+
+/** As seaf-server: MySQL unless told otherwise, and the environment of newer Docker set-ups before the file. */
+function readDatabase(section: Section, dataDir: string, env: Environment, warnings: string[]): DatabaseConfig {
+  const type = section.text('type')?.toLowerCase() ?? 'mysql'
+  if (type === 'sqlite') return Object.freeze({ type, path: join(dataDir, 'seafile.db') })
+  if (type !== 'mysql') section.problem('type', 'must be mysql or sqlite', type)
+
+  const own = (key: string, variable: string) => env[`SEAFILE_MYSQL_DB_${variable}`] || section.text(key)
+  const user = own('user', 'USER')
+  const password = own('password', 'PASSWORD')
+  const dbName = own('db_name', 'SEAFILE_DB_NAME')
+  if (user === undefined) section.problem('user', 'must be set, here or in SEAFILE_MYSQL_DB_USER')
+  if (dbName === undefined) section.problem('db_name', 'must be set, here or in SEAFILE_MYSQL_DB_SEAFILE_DB_NAME')
+  if (password === undefined) warnings.push('[database] password is not set, nor SEAFILE_MYSQL_DB_PASSWORD')
+  const unixSocket = section.text('unix_socket')
+  return Object.freeze({
+    type: 'mysql' as const,
+    host: own('host', 'HOST') ?? '127.0.0.1',
+    port: readPort(section, env),
+    ...(unixSocket === undefined ? {} : { unixSocket }),
+    user: user ?? '',
+    password: password ?? '',
+    dbName: dbName ?? '',
+  })
+}
+
+function readPort(section: Section, env: Environment): number {
+  const text = env['SEAFILE_MYSQL_DB_PORT'] || undefined
+  if (text === undefined) return section.number('port', PORT)
+  const port = Number(text)
+  if (Number.isInteger(port) && port >= PORT.min && port <= PORT.max) return port
+  section.problem('port', 'must be from 1 to 65535 in SEAFILE_MYSQL_DB_PORT', text)
+  return PORT.default
+}

@@ -1,0 +1,54 @@
+/**
+ * Waiting: for a time, for a wake-up, for the next attempt.
+ *
+ * Every wait takes a signal and rejects with `AbortError` once it is aborted.
+ * Randomness is handed in, so that tests need none.
+ */
+
+import { setTimeout as delay } from 'node:timers/promises'
+
+export const sleep = (ms: number, signal: AbortSignal): Promise<void> => delay(ms, undefined, { signal })
+
+/** Doubles from `first` up to `max`, then takes a random half off, so that peers do not come back in step. */
+export function backoffMs(
+  attempt: number,
+  { first, max }: { first: number; max: number },
+  random = Math.random,
+): number {
+  const full = Math.min(max, first * 2 ** Math.min(attempt, 30))
+  return Math.round(full / 2 + (full / 2) * random())
+}
+
+/** A wake-up that is not lost when nobody waits yet: rings are remembered until the next wait. */
+export class Bell {
+  #rung = false
+  #wake: (() => void) | undefined
+
+  ring(): void {
+    this.#rung = true
+    this.#wake?.()
+  }
+
+  /** Resolves to true when rung, false after `ms`. One waiter at a time. */
+  async wait(ms: number, signal: AbortSignal): Promise<boolean> {
+    signal.throwIfAborted()
+    if (!this.#rung) {
+      const stop = new AbortController()
+      const both = AbortSignal.any([signal, stop.signal])
+      this.#wake = () => stop.abort()
+      try {
+        await delay(Math.min(ms, TIMER_MS_MAX), undefined, { signal: both })
+      } catch (error) {
+        if (!stop.signal.aborted) throw error
+      } finally {
+        this.#wake = undefined
+      }
+    }
+    const rung = this.#rung
+    this.#rung = false
+    return rung
+  }
+}
+
+/** What setTimeout can count: longer waits would fire at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1

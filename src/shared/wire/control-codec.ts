@@ -1,0 +1,234 @@
+/**
+ * The control protocol, from bytes to the types of control-messages.ts.
+ *
+ * The daemon's side throws BAD_REQUEST, the command's side PROTOCOL_BROKEN,
+ * both with the field that is wrong and never with a half-decoded value.
+ * Fields that are not known are left out: shapes only grow, and a command may
+ * be older than its daemon.
+ */
+
+import { BackupError, isErrorCode, reason } from '../errors.js'
+import { isRepoId } from '../ids.js'
+import type { ErrorCode } from '../errors.js'
+import type {
+  ControlError,
+  DamagedObject,
+  LibraryFailure,
+  LibraryStatus,
+  StatusReport,
+  SyncEvent,
+  SyncProgress,
+  SyncRequest,
+} from './control-messages.js'
+
+/** A request is an id and a flag. */
+export const CONTROL_REQUEST_BYTES_MAX = 64 * 1024
+/** A library with 1,000 damaged paths of 4 KiB, and as much again. */
+export const SYNC_EVENT_BYTES_MAX = 8 * 1024 * 1024
+/** `status` with 100,000 libraries of about 2 KiB. */
+export const STATUS_BYTES_MAX = 256 * 1024 * 1024
+
+const LIBRARY_PREFIX = /^[0-9a-f-]{1,36}$/
+const LIBRARY_STATES = ['waiting', 'syncing', 'synchronized', 'failed'] as const
+
+type Fields = Readonly<Record<string, unknown>>
+
+/** @throws BackupError BAD_REQUEST */
+export function decodeSyncRequest(body: Uint8Array): SyncRequest {
+  return decoded('BAD_REQUEST', 'read the request', body, request => {
+    const library = nullable(request['library'], v => text(v, 'library').toLowerCase())
+    if (library !== null && !LIBRARY_PREFIX.test(library)) {
+      throw new TypeError(`${JSON.stringify(library.slice(0, 80))} is no library id, nor the beginning of one`)
+    }
+    return { library, force: boolean(request['force'], 'force') }
+  })
+}
+
+/** @throws BackupError PROTOCOL_BROKEN */
+export const decodeStatusReport = (body: Uint8Array): StatusReport =>
+  decoded('PROTOCOL_BROKEN', 'read the status report', body, readReport)
+
+/** One line of the answer to a sync request. @throws BackupError PROTOCOL_BROKEN */
+export const decodeSyncEvent = (line: Uint8Array): SyncEvent =>
+  decoded('PROTOCOL_BROKEN', 'read what the sync reports', line, readEvent)
+
+/** The body of an answer with a status of 400 or more. @throws BackupError PROTOCOL_BROKEN */
+export const decodeControlError = (body: Uint8Array): ControlError =>
+  decoded('PROTOCOL_BROKEN', 'read the refusal', body, readControlError)
+
+function decoded<T>(code: ErrorCode, operation: string, bytes: Uint8Array, read: (fields: Fields) => T): T {
+  try {
+    return read(fields(JSON.parse(Buffer.from(bytes).toString('utf8')), 'the message'))
+  } catch (error) {
+    if (!(error instanceof TypeError || error instanceof SyntaxError)) throw error
+    const why = error instanceof SyntaxError ? 'not JSON' : reason(error)
+    throw new BackupError(code, `${operation}: ${why}`, {}, { cause: error })
+  }
+}
+
+function readReport(report: Fields): StatusReport {
+  const counts = fields(report['counts'], 'counts')
+  const primary = fields(report['primary'], 'primary')
+  const count = (name: string) => number(counts[name], `counts.${name}`)
+  const { libraries } = report
+  return {
+    version: text(report['version'], 'version'),
+    at: number(report['at'], 'at'),
+    primary: {
+      url: text(primary['url'], 'primary.url'),
+      reachable: nullable(primary['reachable'], v => boolean(v, 'primary.reachable')),
+      lastContactAgoMs: nullable(primary['lastContactAgoMs'], v => number(v, 'primary.lastContactAgoMs')),
+      lastSweepAgoMs: nullable(primary['lastSweepAgoMs'], v => number(v, 'primary.lastSweepAgoMs')),
+      agentsConnected: number(primary['agentsConnected'], 'primary.agentsConnected'),
+      problem: nullable(primary['problem'], v => readProblem(fields(v, 'primary.problem'))),
+    },
+    counts: {
+      total: count('total'),
+      synchronized: count('synchronized'),
+      waiting: count('waiting'),
+      syncing: count('syncing'),
+      failed: count('failed'),
+      deletedOnPrimary: count('deletedOnPrimary'),
+      withHoles: count('withHoles'),
+    },
+    syncing: list(report['syncing'], 'syncing', libraryId),
+    failed: list(report['failed'], 'failed', libraryId),
+    ...(libraries === undefined ? {} : { libraries: list(libraries, 'libraries', readLibrary) }),
+  }
+}
+
+function readEvent(event: Fields): SyncEvent {
+  switch (event['type']) {
+    case 'started':
+      return {
+        type: 'started',
+        library: nullable(event['library'], libraryId),
+        libraries: number(event['libraries'], 'libraries'),
+      }
+    case 'progress':
+      return {
+        type: 'progress',
+        librariesDone: number(event['librariesDone'], 'librariesDone'),
+        progress: readProgress(event['progress']),
+      }
+    case 'library':
+      return { type: 'library', library: readLibrary(event['library']) }
+    case 'end':
+      return {
+        type: 'end',
+        synchronized: number(event['synchronized'], 'synchronized'),
+        failed: number(event['failed'], 'failed'),
+      }
+    case 'error':
+      return { type: 'error', error: readControlError(fields(event['error'], 'error')) }
+    default:
+      throw new TypeError('type is not one of those that are known')
+  }
+}
+
+function readLibrary(value: unknown): LibraryStatus {
+  const library = fields(value, 'library')
+  return {
+    id: libraryId(library['id']),
+    name: nullable(library['name'], v => text(v, 'name')),
+    owner: nullable(library['owner'], v => text(v, 'owner')),
+    state: oneOf(library['state'], 'state', LIBRARY_STATES),
+    deletedOnPrimary: boolean(library['deletedOnPrimary'], 'deletedOnPrimary'),
+    head: nullable(library['head'], v => text(v, 'head')),
+    primaryHead: nullable(library['primaryHead'], v => text(v, 'primaryHead')),
+    lagMs: nullable(library['lagMs'], v => number(v, 'lagMs')),
+    recordedAt: nullable(library['recordedAt'], v => number(v, 'recordedAt')),
+    holes: number(library['holes'], 'holes'),
+    failure: nullable(library['failure'], readFailure),
+    progress: nullable(library['progress'], readProgress),
+  }
+}
+
+function readFailure(value: unknown): LibraryFailure {
+  const failure = fields(value, 'failure')
+  return {
+    ...readProblem(failure),
+    retrying: boolean(failure['retrying'], 'retrying'),
+    retryInMs: nullable(failure['retryInMs'], v => number(v, 'retryInMs')),
+    damaged: list(failure['damaged'], 'damaged', readDamaged),
+    damagedTotal: number(failure['damagedTotal'], 'damagedTotal'),
+  }
+}
+
+function readDamaged(value: unknown): DamagedObject {
+  const object = fields(value, 'damaged')
+  return {
+    kind: oneOf(object['kind'], 'kind', ['commits', 'fs', 'blocks']),
+    id: text(object['id'], 'id'),
+    problem: oneOf(object['problem'], 'problem', ['missing', 'corrupt', 'unreadable']),
+    path: nullable(object['path'], v => text(v, 'path')),
+    where: oneOf(object['where'], 'where', ['head', 'history']),
+  }
+}
+
+function readProgress(value: unknown): SyncProgress {
+  const progress = fields(value, 'progress')
+  const count = (name: string) => number(progress[name], `progress.${name}`)
+  return {
+    objects: count('objects'),
+    bytes: count('bytes'),
+    objectsWanted: count('objectsWanted'),
+    bytesWanted: count('bytesWanted'),
+    elapsedMs: count('elapsedMs'),
+  }
+}
+
+function readControlError(error: Fields): ControlError {
+  const { candidates } = error
+  return {
+    ...readProblem(error),
+    ...(candidates === undefined ? {} : { candidates: list(candidates, 'candidates', libraryId) }),
+  }
+}
+
+function readProblem(problem: Fields): { code: ErrorCode; message: string; nextStep: string } {
+  const { code } = problem
+  if (!isErrorCode(code)) throw new TypeError('code is not one of those that are known')
+  return { code, message: text(problem['message'], 'message'), nextStep: text(problem['nextStep'], 'nextStep') }
+}
+
+function fields(value: unknown, name: string): Fields {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new TypeError(`${name} is no object`)
+  return value as Fields
+}
+
+function text(value: unknown, name: string): string {
+  if (typeof value !== 'string') throw new TypeError(`${name} is no text`)
+  return value
+}
+
+/** Counts, sizes and times: none of them is ever negative. */
+function number(value: unknown, name: string): number {
+  if (typeof value !== 'number' || !(value >= 0 && value <= Number.MAX_SAFE_INTEGER)) {
+    throw new TypeError(`${name} is no number of 0 or more`)
+  }
+  return value
+}
+
+function boolean(value: unknown, name: string): boolean {
+  if (typeof value !== 'boolean') throw new TypeError(`${name} is neither true nor false`)
+  return value
+}
+
+function oneOf<const T extends string>(value: unknown, name: string, words: readonly T[]): T {
+  const word = words.find(w => w === value)
+  if (word === undefined) throw new TypeError(`${name} is none of ${words.join(', ')}`)
+  return word
+}
+
+function list<T>(value: unknown, name: string, read: (item: unknown) => T): T[] {
+  if (!Array.isArray(value)) throw new TypeError(`${name} is no list`)
+  return value.map(item => read(item))
+}
+
+function libraryId(value: unknown): string {
+  if (!isRepoId(value)) throw new TypeError('a library id is not well-formed')
+  return value
+}
+
+const nullable = <T>(value: unknown, read: (value: unknown) => T): T | null => (value === null ? null : read(value))

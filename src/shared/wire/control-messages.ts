@@ -1,0 +1,126 @@
+/**
+ * What the backup daemon and its command say to each other over the control socket.
+ *
+ * HTTP/1.1 on a Unix socket of mode 0600 (`<state>/control.sock`): whoever may
+ * open it is the administrator, so there is no token. Shapes only grow; a
+ * field is never renamed, because monitoring reads `--json`.
+ *
+ *   GET  /v1/status          -> StatusReport
+ *   POST /v1/sync SyncRequest -> SyncEvent, one JSON a line, until `end`
+ *   errors: status 4xx/5xx with ControlError as body
+ */
+
+import type { ErrorCode } from '../errors.js'
+
+export type LibraryState = 'waiting' | 'syncing' | 'synchronized' | 'failed'
+
+/** One object that a library needs and that the primary could not give. */
+export interface DamagedObject {
+  readonly kind: 'commits' | 'fs' | 'blocks'
+  readonly id: string
+  readonly problem: 'missing' | 'corrupt' | 'unreadable'
+  /** A path that needs it, directories with a trailing slash; null when none was found. */
+  readonly path: string | null
+  /** `head`: the latest state needs it; `history`: only an older commit does. */
+  readonly where: 'head' | 'history'
+}
+
+export interface LibraryFailure {
+  readonly code: ErrorCode
+  /** Operation, subject, reason. */
+  readonly message: string
+  /** What the administrator can do next. */
+  readonly nextStep: string
+  /** True: tried again by itself. */
+  readonly retrying: boolean
+  /** Milliseconds until the next attempt; null when only a change or the operator brings one. */
+  readonly retryInMs: number | null
+  /** At most 1,000 of them; `damagedTotal` counts all. */
+  readonly damaged: readonly DamagedObject[]
+  readonly damagedTotal: number
+}
+
+export interface SyncProgress {
+  /** Objects and bytes stored by this attempt. */
+  readonly objects: number
+  readonly bytes: number
+  /** Known to be still wanted; grows while directories are being read. */
+  readonly objectsWanted: number
+  readonly bytesWanted: number
+  readonly elapsedMs: number
+}
+
+export interface LibraryStatus {
+  readonly id: string
+  readonly name: string | null
+  readonly owner: string | null
+  readonly state: LibraryState
+  readonly deletedOnPrimary: boolean
+  /** The head recorded here; null: none yet. */
+  readonly head: string | null
+  /** The head the primary was last known to have. */
+  readonly primaryHead: string | null
+  /** Age of the oldest change that is not recorded here, in ms; 0: none; null: not known. */
+  readonly lagMs: number | null
+  /** When the recorded head became durable here, Unix ms; null: no head, or recorded before our log began. */
+  readonly recordedAt: number | null
+  /** Objects accepted as absent by `sync --force`. */
+  readonly holes: number
+  readonly failure: LibraryFailure | null
+  readonly progress: SyncProgress | null
+}
+
+export interface StatusReport {
+  readonly version: string
+  /** Unix ms, by the backup's clock. */
+  readonly at: number
+  readonly primary: {
+    readonly url: string
+    /** null: not asked yet. */
+    readonly reachable: boolean | null
+    readonly lastContactAgoMs: number | null
+    /** Sweeps compare every head; null: none has succeeded since the start. */
+    readonly lastSweepAgoMs: number | null
+    /** Agents that hold an event connection now. */
+    readonly agentsConnected: number
+    readonly problem: { readonly code: ErrorCode; readonly message: string; readonly nextStep: string } | null
+  }
+  readonly counts: {
+    readonly total: number
+    readonly synchronized: number
+    readonly waiting: number
+    readonly syncing: number
+    readonly failed: number
+    readonly deletedOnPrimary: number
+    /** Synchronized, but with objects accepted as absent. */
+    readonly withHoles: number
+  }
+  readonly syncing: readonly string[]
+  readonly failed: readonly string[]
+  /** Only with `?libraries=1`. */
+  readonly libraries?: readonly LibraryStatus[]
+}
+
+export interface SyncRequest {
+  /** A library id or a prefix of one that is unique; null: all libraries. */
+  readonly library: string | null
+  readonly force: boolean
+}
+
+export type SyncEvent =
+  /** First: how many libraries this is about; `library` when it is one. */
+  | { readonly type: 'started'; readonly library: string | null; readonly libraries: number }
+  /** At most some a second. For all libraries: sums, and how many are done. */
+  | { readonly type: 'progress'; readonly librariesDone: number; readonly progress: SyncProgress }
+  | { readonly type: 'library'; readonly library: LibraryStatus }
+  /** Last. */
+  | { readonly type: 'end'; readonly synchronized: number; readonly failed: number }
+  | { readonly type: 'error'; readonly error: ControlError }
+
+export interface ControlError {
+  readonly code: ErrorCode
+  readonly message: string
+  readonly nextStep: string
+  /** For LIBRARY_AMBIGUOUS: the ids that begin so, at most 20. */
+  readonly candidates?: readonly string[]
+}

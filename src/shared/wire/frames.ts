@@ -1,0 +1,189 @@
+/**
+ * Objects on the wire: one HTTP body of many frames, so that a million small objects cost one request.
+ *
+ *   frame    = type (1 byte) length (4 bytes, big-endian) payload
+ *
+ *   LIBRARY   JSON, first: the rows and rules that the answer is about
+ *   COMMIT FS BLOCK    id (20 bytes), then the object file's own bytes
+ *   BLOCK_REF id (20), size (4, big-endian): a block to be asked for by itself
+ *   ABSENT    kind (1), id (20), problem (1), reason (UTF-8): wanted, and not to be had
+ *   TREES     empty: no more commits, trees follow
+ *   TREE      id (20): the tree of this commit begins
+ *   ALIVE     empty: the sender is working; nothing to send yet
+ *   END       JSON, last: totals, and a MAC over all frames whose content does not prove itself
+ *
+ * A stream that ends without END was cut, by the network or by an error at the sender.
+ * FS and BLOCK frames prove themselves by their names; everything else is
+ * covered by the MAC in END. Until END has come and its MAC is right, nothing
+ * of the answer may move a head.
+ */
+
+import { ID_BYTES } from '../ids.js'
+import { BackupError } from '../errors.js'
+import type { ObjectKind } from '../store/object-store.js'
+
+export const FRAME = {
+  library: 1,
+  commit: 2,
+  fs: 3,
+  block: 4,
+  blockRef: 5,
+  absent: 6,
+  trees: 7,
+  tree: 8,
+  alive: 9,
+  end: 10,
+} as const
+
+export type FrameType = (typeof FRAME)[keyof typeof FRAME]
+
+const TYPES = new Set<number>(Object.values(FRAME))
+export const FRAME_HEADER_BYTES = 5
+/** A client's blocks are 10 MiB at most and a server's `fixed_block_size` is some MiB; a larger frame is not ours. */
+export const FRAME_BYTES_MAX = 256 * 1024 * 1024
+
+export interface Frame {
+  readonly type: FrameType
+  readonly payload: Buffer
+}
+
+/** A name tells whether the content is right: these need no MAC. */
+export const provesItself = (type: FrameType): boolean =>
+  type === FRAME.fs || type === FRAME.block || type === FRAME.alive || type === FRAME.end
+
+export function frameHeader(type: FrameType, payloadBytes: number): Buffer {
+  if (payloadBytes > FRAME_BYTES_MAX) throw new RangeError(`a frame of ${payloadBytes} bytes`)
+  const header = Buffer.allocUnsafe(FRAME_HEADER_BYTES)
+  header[0] = type
+  header.writeUInt32BE(payloadBytes, 1)
+  return header
+}
+
+const KINDS: readonly ObjectKind[] = ['commits', 'fs', 'blocks']
+const PROBLEMS = ['missing', 'corrupt', 'unreadable'] as const
+export type Problem = (typeof PROBLEMS)[number]
+
+export interface Absent {
+  readonly kind: ObjectKind
+  readonly id: string
+  readonly problem: Problem
+  readonly reason: string
+}
+
+/** Long enough for any reason we write, short enough for a log. */
+const REASON_BYTES_MAX = 200
+
+export function encodeAbsent({ kind, id, problem, reason }: Absent): Buffer {
+  const text = Buffer.from(reason.slice(0, REASON_BYTES_MAX), 'utf8').subarray(0, REASON_BYTES_MAX)
+  return Buffer.concat([
+    Buffer.from([KINDS.indexOf(kind)]),
+    Buffer.from(id, 'hex'),
+    Buffer.from([PROBLEMS.indexOf(problem)]),
+    text,
+  ])
+}
+
+export function decodeAbsent(payload: Buffer): Absent {
+  const kind = KINDS[payload[0] ?? 255]
+  const problem = PROBLEMS[payload[1 + ID_BYTES] ?? 255]
+  if (!kind || !problem || payload.byteLength > 2 + ID_BYTES + REASON_BYTES_MAX) throw broken('an ABSENT frame')
+  const reason = payload.subarray(2 + ID_BYTES).toString('utf8')
+  return { kind, id: idAt(payload, 1), problem, reason: reason.replace(/[^\x20-\x7e]/g, '?') }
+}
+
+export function encodeBlockRef(id: string, size: number): Buffer {
+  const payload = Buffer.allocUnsafe(ID_BYTES + 4)
+  payload.write(id, 'hex')
+  payload.writeUInt32BE(Math.min(size, 0xffffffff), ID_BYTES)
+  return payload
+}
+
+export function decodeBlockRef(payload: Buffer): { readonly id: string; readonly size: number } {
+  if (payload.byteLength !== ID_BYTES + 4) throw broken('a BLOCK_REF frame')
+  return { id: idAt(payload, 0), size: payload.readUInt32BE(ID_BYTES) }
+}
+
+/** The id that a COMMIT, FS, BLOCK or TREE frame begins with. */
+export function frameId(payload: Buffer): string {
+  return idAt(payload, 0)
+}
+
+function idAt(payload: Buffer, at: number): string {
+  if (payload.byteLength < at + ID_BYTES) throw broken('a frame too short for its id')
+  return payload.toString('hex', at, at + ID_BYTES)
+}
+
+/** A JSON payload, as an object; what its fields are is for the caller to check. */
+export function decodeJson(payload: Buffer, what: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(payload.toString('utf8'))
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
+  } catch {
+    // falls through: what a stranger sent is not quoted
+  }
+  throw broken(`${what} that is no JSON object`)
+}
+
+export const broken = (what: string): BackupError =>
+  new BackupError('PROTOCOL_BROKEN', `read the other side's answer: it sent ${what}`)
+
+/**
+ * Cuts a byte stream into frames. Chunks are joined once a frame, never grown
+ * step by step. Payloads may share memory with the chunks: whoever keeps one copies it.
+ */
+export class FrameReader {
+  #chunks: Buffer[] = []
+  #bytes = 0
+  #needed = FRAME_HEADER_BYTES
+  #type: FrameType | undefined;
+
+  /** Throws PROTOCOL_BROKEN at the first byte that cannot be ours. */
+  *push(chunk: Buffer): Iterable<Frame> {
+    this.#chunks.push(chunk)
+    this.#bytes += chunk.byteLength
+    while (this.#bytes >= this.#needed) {
+      if (this.#type === undefined) {
+        this.#readHeader(this.#take(FRAME_HEADER_BYTES))
+      } else {
+        const frame = { type: this.#type, payload: this.#take(this.#needed) }
+        this.#type = undefined
+        this.#needed = FRAME_HEADER_BYTES
+        yield frame
+      }
+    }
+  }
+
+  /** True between frames: a stream that ends elsewhere was cut. */
+  get atBoundary(): boolean {
+    return this.#bytes === 0 && this.#type === undefined
+  }
+
+  #readHeader(header: Buffer): void {
+    const type = header[0] as FrameType
+    const length = header.readUInt32BE(1)
+    if (!TYPES.has(type)) throw broken(`a frame of unknown type ${type}`)
+    if (length > FRAME_BYTES_MAX) throw broken(`a frame of ${length} bytes`)
+    this.#type = type
+    this.#needed = length
+  }
+
+  #take(count: number): Buffer {
+    const first = this.#chunks[0] ?? Buffer.alloc(0)
+    this.#bytes -= count
+    if (first.byteLength >= count) {
+      if (first.byteLength === count) this.#chunks.shift()
+      else this.#chunks[0] = first.subarray(count)
+      return first.subarray(0, count)
+    }
+    const joined = Buffer.allocUnsafeSlow(count)
+    let filled = 0
+    while (filled < count) {
+      const chunk = this.#chunks.shift() as Buffer
+      const part = Math.min(chunk.byteLength, count - filled)
+      chunk.copy(joined, filled, 0, part)
+      filled += part
+      if (part < chunk.byteLength) this.#chunks.unshift(chunk.subarray(part))
+    }
+    return joined
+  }
+}
