@@ -34,6 +34,7 @@ interface Need {
 
 const NEEDS: readonly Need[] = [
   { what: 'tests with a real MariaDB', programs: ['mariadbd', 'mysqld'], debianPackage: 'mariadb-server' },
+  { what: 'tests on the data of a real Seafile server', programs: ['zstd'], debianPackage: 'zstd' },
   { what: 'comparison with the reference reader', programs: ['python3'], debianPackage: 'python3' },
 ]
 

@@ -30,11 +30,11 @@ const ROOMS: ReadonlyArray<{ room: RegExp; may: readonly RegExp[] }> = [
 /** The files that know a package: to replace it, these are what is to be rewritten. */
 const OWNERS: Readonly<Record<string, RegExp>> = {
   ws: /^src\/(primary\/notifier|backup\/hints\/subscriber)\.ts$/,
-  chokidar: /^src\/primary\/changes\//,
-  '@vlasky/zongji': /^src\/primary\/changes\/mysql-binlog[^/]*\.ts$/,
+  chokidar: /^src\/primary\/changes\/sqlite-watch\.ts$/,
+  '@vlasky/zongji': /^src\/primary\/changes\/mysql-binlog\.ts$/,
   undici: /^src\/backup\/sync\/primary-client\.ts$/,
   'better-sqlite3': /^src\/(shared\/catalog\/[^/]*sqlite[^/]*|backup\/state\/[^/]+)\.ts$/,
-  mysql2: /^src\/(shared\/catalog\/[^/]*mysql[^/]*|primary\/changes\/mysql-binlog[^/]*)\.ts$/,
+  mysql2: /^src\/(shared\/catalog\/[^/]*mysql[^/]*|primary\/changes\/binlog-access)\.ts$/,
   pino: /^src\/shared\/log\.ts$/,
   commander: /^scripts\/seaf-backup-cmd\.ts$/,
   'cli-progress': /^scripts\/cmd\/progress\.ts$/,

@@ -78,14 +78,15 @@ export function renderLibrary(library: LibraryStatus): string[] {
   if (progress !== null) {
     lines.push(`  progress: ${count(progress.objects, 'object')}, ${byteSize(progress.bytes)} in this attempt`)
   }
-  if (library.holes > 0) lines.push(`  holes: ${count(library.holes, 'object')} accepted as absent`)
   if (failure !== null) lines.push(...renderFailure(failure).map(line => `  ${line}`))
   return lines
 }
 
-function stateOf({ state, failure, deletedOnPrimary }: LibraryStatus): string {
+/** What was accepted as absent is never left out: such a library is not plainly synchronized. */
+function stateOf({ state, failure, holes, deletedOnPrimary }: LibraryStatus): string {
   const code = failure === null ? '' : ` (${failure.code})`
-  return `${state}${code}${deletedOnPrimary ? ', deleted on primary' : ''}`
+  const missing = holes > 0 ? ` with ${holes} missing object${holes === 1 ? '' : 's'}` : ''
+  return `${state}${missing}${code}${deletedOnPrimary ? ', deleted on primary' : ''}`
 }
 
 const recordedAt = ({ recordedAt: at }: LibraryStatus): string =>

@@ -46,12 +46,12 @@ export async function runPrimary(config: PrimaryConfig, log: Log, signal: AbortS
       log,
     },
   )
-  let source: ChangeSource | undefined
+  const current: { source?: ChangeSource } = {}
   await using notifier = new Notifier({
     backupUrl: config.backupUrl,
     caFile: config.caFile,
     key,
-    source: () => source?.kind ?? 'starting',
+    source: () => current.source?.kind ?? 'starting',
     log,
     onDeath,
   })
@@ -66,7 +66,7 @@ export async function runPrimary(config: PrimaryConfig, log: Log, signal: AbortS
     },
     notifier,
   )
-  source = changes
+  current.source = changes
   log.info({ api: api.url, changes: changes.kind, backup: config.backupUrl.origin }, 'primary agent ready')
 
   await aborted(both)

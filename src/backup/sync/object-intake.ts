@@ -67,7 +67,7 @@ export class ObjectIntake implements AsyncDisposable {
   #namedBytes = 0
   readonly #fetches = new Set<Promise<void>>()
   readonly #stop = new AbortController()
-  #fetchFailure: unknown
+  #fetchFailure: Error | undefined
   #objects = 0
   #bytes = 0
   #progressAt = 0
@@ -190,7 +190,9 @@ export class ObjectIntake implements AsyncDisposable {
     this.#namedBytes = 0
     if (blocks.length === 0) return
     const fetch: Promise<void> = this.#fetch(blocks)
-      .catch((error: unknown) => void (this.#fetchFailure ??= error))
+      .catch(
+        (error: unknown) => void (this.#fetchFailure ??= error instanceof Error ? error : new Error(String(error))),
+      )
       .finally(() => this.#fetches.delete(fetch))
     this.#fetches.add(fetch)
   }

@@ -14,6 +14,8 @@ import type { BinlogPosition } from './binlog-position.js'
 export type MysqlConfig = DatabaseConfig & { readonly type: 'mysql' }
 
 const CONNECT_MS_MAX = 10_000
+/** A server that stalls for longer is as good as gone: the connection is given up and made anew. */
+const ANSWER_MS_MAX = 10_000
 
 /** Reading the binlog is not possible, for a reason that stays until somebody acts. */
 export class BinlogUnavailable extends Error {
@@ -41,14 +43,17 @@ export class BinlogControl implements AsyncDisposable {
   static async open(config: MysqlConfig): Promise<BinlogControl> {
     const connection = await createConnection({ ...connectionOptions(config), rowsAsArray: true })
     try {
-      const [rows] = await connection.query('SELECT @@log_bin, @@binlog_format, CURRENT_USER()')
-      const [logBin, format, account] = (rows as unknown[][])[0] ?? []
+      const [[logBin, format, account] = []] = await ask(
+        connection,
+        'SELECT @@log_bin, @@binlog_format, CURRENT_USER()',
+      )
       if (Number(logBin) !== 1) {
         throw new BinlogUnavailable(
           'the database server keeps no binary log; to be told of changes at once set log_bin in its configuration',
         )
       }
       await expectGrants(connection, String(account))
+      await expectReadableTransactions(connection)
       return new BinlogControl(connection, String(format).toUpperCase())
     } catch (error) {
       await connection.end().catch(() => connection.destroy())
@@ -58,8 +63,8 @@ export class BinlogControl implements AsyncDisposable {
 
   /** Oldest file first; the last one is being written. */
   async files(): Promise<{ readonly file: string; readonly size: number }[]> {
-    const [rows] = await this.connection.query('SHOW BINARY LOGS')
-    return (rows as unknown[][]).map(([file, size]) => ({ file: String(file), size: Number(size) }))
+    const rows = await ask(this.connection, 'SHOW BINARY LOGS')
+    return rows.map(([file, size]) => ({ file: String(file), size: Number(size) }))
   }
 
   async end(): Promise<BinlogPosition> {
@@ -73,22 +78,41 @@ export class BinlogControl implements AsyncDisposable {
   }
 }
 
+async function ask(connection: Connection, sql: string): Promise<unknown[][]> {
+  const [rows] = await connection.query({ sql, timeout: ANSWER_MS_MAX })
+  return rows as unknown[][]
+}
+
+/** MariaDB 10.5 renamed the second one, and shows it so. */
 const NEEDED = [
   { grant: 'REPLICATION SLAVE', names: ['REPLICATION SLAVE', 'REPLICATION REPLICA'] },
   { grant: 'REPLICATION CLIENT', names: ['REPLICATION CLIENT', 'BINLOG MONITOR'] },
 ] as const
 
 async function expectGrants(connection: Connection, account: string): Promise<void> {
-  const [rows] = await connection.query('SHOW GRANTS')
-  const global = (rows as unknown[][])
-    .map(([grant]) => String(grant).toUpperCase())
-    .filter(grant => / ON \*\.\* /.test(grant))
-  const has = (name: string) => global.some(grant => grant.includes(name) || grant.includes('ALL PRIVILEGES'))
-  const missing = NEEDED.filter(({ names }) => !names.some(has)).map(({ grant }) => grant)
+  const held = new Set((await ask(connection, 'SHOW GRANTS')).flatMap(([grant]) => globalPrivileges(String(grant))))
+  if (held.has('ALL PRIVILEGES')) return
+  const missing = NEEDED.filter(({ names }) => !names.some(name => held.has(name))).map(({ grant }) => grant)
   if (missing.length === 0) return
-  const [user, host] = account.split('@')
+  const at = account.lastIndexOf('@')
   throw new BinlogUnavailable(
-    `the account ${account} lacks ${missing.join(' and ')}; to be told of changes at once: GRANT ${missing.join(', ')} ON *.* TO '${user}'@'${host}'`,
+    `the account ${account} lacks ${missing.join(' and ')}; to be told of changes at once: ` +
+      `GRANT ${missing.join(', ')} ON *.* TO '${account.slice(0, at)}'@'${account.slice(at + 1)}'`,
+  )
+}
+
+/** Whole names: REPLICATION SLAVE ADMIN is another privilege than REPLICATION SLAVE. */
+function globalPrivileges(grant: string): string[] {
+  const list = /^GRANT (.+?) ON \*\.\* TO /i.exec(grant)?.[1] ?? ''
+  return list.split(',').map(name => name.trim().toUpperCase())
+}
+
+/** MySQL can pack a transaction into one event, which our reader cannot unpack. MariaDB has no such variable. */
+async function expectReadableTransactions(connection: Connection): Promise<void> {
+  const [[, packed] = []] = await ask(connection, "SHOW GLOBAL VARIABLES LIKE 'binlog_transaction_compression'")
+  if (packed !== 'ON') return
+  throw new BinlogUnavailable(
+    'the server compresses transactions in its binary log; to be told of changes at once set binlog_transaction_compression = OFF',
   )
 }
 

@@ -23,15 +23,16 @@ export class HeadsWatch {
     private readonly sink: ChangeSink,
   ) {}
 
-  /** One query. The first look only learns what is there. */
-  async look(signal: AbortSignal): Promise<void> {
+  /** One query. The first look only learns what is there; `false`: it was the first. */
+  async look(signal: AbortSignal): Promise<boolean> {
     const heads = await this.reader.heads(signal)
     const before = this.#heads
     this.#heads = heads
     this.sink.position(`heads ${new Date().toISOString()}`)
-    if (!before) return
+    if (!before) return false
     for (const [repo, head] of heads) if (before.get(repo) !== head) this.sink.changed({ repo, head })
     for (const repo of before.keys()) if (!heads.has(repo)) this.sink.changed({ repo, head: null })
+    return true
   }
 
   /** All rows of all libraries, by digest. */
@@ -66,7 +67,9 @@ export async function watchForever(
   for (;;) {
     const rung = await bell.wait(wait, signal)
     try {
-      await watch.look(signal)
+      const compared = await watch.look(signal)
+      // told of a change before there was anything to compare with: which one it was is not known
+      if (rung && !compared) sink.allMayHaveChanged()
       if (performance.now() - rowsAt >= ROWS_EVERY_MS) {
         rowsAt = performance.now()
         await watch.lookAtRows(signal)

@@ -13,8 +13,8 @@ import ZongJi from '@vlasky/zongji'
 import { isAbort, reason } from '../../shared/errors.js'
 import { startLoop } from '../../shared/lifecycle.js'
 import { Bell, backoffMs, sleep } from '../../shared/timing.js'
-import { commitIdOf, repoIdOf, TABLE_NAMES } from '../../shared/catalog/library-tables.js'
-import { BinlogControl, connectionOptions, refused } from './binlog-access.js'
+import { MASTER, TABLE_NAMES, commitIdOf, repoIdOf } from '../../shared/catalog/library-tables.js'
+import { BinlogControl, BinlogUnavailable, connectionOptions, refused } from './binlog-access.js'
 import { SavedPosition, isBefore } from './binlog-position.js'
 import { HeadsWatch, watchForever } from './heads-watch.js'
 import type { BinlogEvent } from '@vlasky/zongji'
@@ -32,9 +32,14 @@ const DEAF_MS = 10_000
 /** Behind the binlog, a look at all heads: an account or filter that hides events would else go unnoticed. */
 const POLL_MS = 60_000
 
+/** So many streams in a row that end at one position: what stands there cannot be read, now or later. */
+const STUCK_STREAMS_MAX = 3
+
 const EVENTS = ['tablemap', 'writerows', 'updaterows', 'deleterows', 'query', 'rotate', 'xid']
 const NAMES_A_TABLE = new RegExp(`\\b(${TABLE_NAMES.join('|')})\\b`, 'i')
 const TABLES_LOWER = new Set(TABLE_NAMES.map(name => name.toLowerCase()))
+/** No others: their columns would be asked for, which needs rights that we need not have. Lower-case: lower_case_table_names. */
+const TABLES = [...TABLE_NAMES, ...TABLES_LOWER]
 
 export interface BinlogOptions {
   readonly config: MysqlConfig
@@ -45,14 +50,19 @@ export interface BinlogOptions {
   /** The binlog cannot be read any more until somebody acts. */
   readonly onUnavailable: (error: unknown) => void
   readonly onDeath: (error: unknown) => void
+  /** How long a stream may stay short of a known end of the log before it counts as deaf; default 10 s. */
+  readonly deafMs?: number
 }
 
 /** Rejects with BinlogUnavailable when the account or the server does not allow it. */
 export async function openMysqlBinlog(options: BinlogOptions): Promise<ChangeSource> {
   await using control = await BinlogControl.open(options.config)
   const saved = await SavedPosition.load(options.stateDir)
-  // before anything else is looked at: what changes from here on is in the stream
-  if (!saved.position) await saved.save(await control.end())
+  if (!saved.position) {
+    // before anything else is looked at: what changes from here on is in the stream
+    await saved.save(await control.end())
+    options.sink.allMayHaveChanged()
+  }
   return new MysqlBinlog(options, saved)
 }
 
@@ -63,13 +73,16 @@ class MysqlBinlog implements ChangeSource {
   readonly #statements = new Bell()
   readonly #loops: readonly AsyncDisposable[]
   #position: BinlogPosition | undefined
+  #stuck = 0
+  #unsaved = ''
 
   constructor(options: BinlogOptions, saved: SavedPosition) {
     this.#options = options
     this.#saved = saved
     const { reader, sink, onDeath } = options
-    const watch = new HeadsWatch(reader, sink)
-    const loop = { watch, bell: this.#statements, everyMs: POLL_MS, sink: quietPosition(sink), reports: false }
+    const quiet = quietPosition(sink)
+    const watch = new HeadsWatch(reader, quiet)
+    const loop = { watch, bell: this.#statements, everyMs: POLL_MS, sink: quiet, reports: false }
     this.#loops = [
       startLoop(signal => this.#run(signal), onDeath),
       startLoop(signal => watchForever(loop, signal), onDeath),
@@ -78,7 +91,7 @@ class MysqlBinlog implements ChangeSource {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const loop of this.#loops) await loop[Symbol.asyncDispose]()
-    if (this.#position) await this.#saved.save(this.#position)
+    await this.#save()
   }
 
   async #run(signal: AbortSignal): Promise<void> {
@@ -88,8 +101,7 @@ class MysqlBinlog implements ChangeSource {
         await this.#follow(signal)
       } catch (error) {
         if (isAbort(error) && signal.aborted) throw error
-        const forGood =
-          refused(error) ?? (error instanceof Error && error.name === 'BinlogUnavailable' ? error : undefined)
+        const forGood = error instanceof BinlogUnavailable ? error : refused(error)
         if (forGood) return this.#options.onUnavailable(forGood)
         if (performance.now() - startedAt > RECONNECT.max) attempt = 0
         if (attempt === 0) this.#options.log.warn({ reason: reason(error) }, 'binlog stream ended; starting it anew')
@@ -103,6 +115,7 @@ class MysqlBinlog implements ChangeSource {
   async #follow(signal: AbortSignal): Promise<void> {
     await using control = await BinlogControl.open(this.#options.config)
     const from = await this.#startingPoint(control)
+    this.#position = from
     const ended = new AbortController()
     const both = AbortSignal.any([signal, ended.signal])
     const stream = new ZongJi(connectionOptions(this.#options.config))
@@ -115,12 +128,13 @@ class MysqlBinlog implements ChangeSource {
         filename: from.file,
         position: from.offset,
         includeEvents: EVENTS,
-        includeSchema: { [this.#options.config.dbName]: true },
+        includeSchema: { [this.#options.config.dbName]: TABLES },
       })
       await this.#watchOver(control, both)
     } catch (error) {
-      if (!signal.aborted && ended.signal.aborted) throw ended.signal.reason
-      throw error
+      if (signal.aborted) throw error
+      this.#stuck = isBefore(from, this.#position) ? 0 : this.#stuck + 1
+      throw ended.signal.aborted ? ended.signal.reason : error
     } finally {
       await stopped(stream)
     }
@@ -131,10 +145,10 @@ class MysqlBinlog implements ChangeSource {
     const wanted = this.#position ?? this.#saved.position
     const files = await control.files()
     const held = wanted && files.find(({ file }) => file === wanted.file)
-    if (wanted && held && wanted.offset <= held.size) return wanted
+    if (wanted && held && wanted.offset <= held.size && this.#stuck < STUCK_STREAMS_MAX) return wanted
     const end = await control.end()
-    this.#options.log.warn({ wanted, end }, 'binlog position is gone; going on at the end')
-    this.#position = end
+    this.#options.log.warn({ wanted, end }, 'binlog cannot be read from our position; going on at the end')
+    this.#stuck = 0
     this.#options.sink.allMayHaveChanged()
     return end
   }
@@ -166,34 +180,34 @@ class MysqlBinlog implements ChangeSource {
     }
   }
 
-  #rows({ tableMap, tableId, rows }: RowsEvent): void {
-    const table = tableMap[tableId]
-    if (
-      !table ||
-      table.parentSchema !== this.#options.config.dbName ||
-      !TABLES_LOWER.has(table.tableName.toLowerCase())
-    )
-      return
+  #rows(event: RowsEvent): void {
+    const table = event.tableMap[event.tableId]
+    if (!table || !TABLES_LOWER.has(table.tableName.toLowerCase())) return
     const isBranch = table.tableName.toLowerCase() === 'branch'
-    for (const row of rows) {
+    const isGone = event.getEventName() === 'deleterows'
+    for (const row of event.rows) {
       const after = row.after ?? row
-      const repo = repoIdOf(after['repo_id'] as Value)
-      if (!repo) continue
-      const moved = isBranch
-      this.#options.sink.changed({ repo, head: moved ? commitIdOf(after['commit_id'] as Value) : null })
+      const repo = repoIdOf((after['repo_id'] ?? row.before?.['repo_id']) as Value)
+      // binlog_row_image MINIMAL leaves out what did not change, here the library's id: look which one it is
+      if (!repo) this.#statements.ring()
+      else if (!isBranch || isGone) this.#options.sink.changed({ repo, head: null })
+      else if ((after['name'] ?? MASTER) === MASTER) {
+        this.#options.sink.changed({ repo, head: commitIdOf(after['commit_id'] as Value) })
+      }
     }
   }
 
   /** Saves the position, shows that the stream lives, and ends it when it does not. */
   async #watchOver(control: BinlogControl, signal: AbortSignal): Promise<void> {
+    const { deafMs = DEAF_MS } = this.#options
     let goal: { readonly position: BinlogPosition; readonly since: number } | undefined
     for (;;) {
       await sleep(CHECK_EVERY_MS, signal)
-      if (this.#position) await this.#saved.save(this.#position)
+      await this.#save()
       const end = await control.end()
-      const at = this.#position ?? this.#saved.position
+      const at = this.#position
       if (goal && at && isBefore(at, goal.position)) {
-        if (performance.now() - goal.since > DEAF_MS)
+        if (performance.now() - goal.since > deafMs)
           throw new Error(`the stream stays at ${at.file}:${at.offset}, the log ends at ${end.file}:${end.offset}`)
       } else {
         goal = { position: end, since: performance.now() }
@@ -201,12 +215,32 @@ class MysqlBinlog implements ChangeSource {
       }
     }
   }
+
+  /** A position that cannot be saved makes the next start look further back, or at everything; hints go on meanwhile. */
+  async #save(): Promise<void> {
+    if (!this.#position) return
+    try {
+      await this.#saved.save(this.#position)
+      this.#unsaved = ''
+    } catch (error) {
+      const why = reason(error)
+      if (why !== this.#unsaved) this.#options.log.warn({ reason: why }, 'binlog position cannot be saved')
+      this.#unsaved = why
+    }
+  }
 }
 
 interface RowsEvent {
+  getEventName(): string
   readonly tableId: string
-  readonly tableMap: Readonly<Record<string, { readonly parentSchema: string; readonly tableName: string } | undefined>>
-  readonly rows: readonly (Record<string, unknown> & { readonly after?: Record<string, unknown> })[]
+  readonly tableMap: Readonly<Record<string, { readonly tableName: string } | undefined>>
+  readonly rows: readonly RowImage[]
+}
+
+/** Columns by name; an update has two of them. */
+type RowImage = Record<string, unknown> & {
+  readonly before?: Record<string, unknown>
+  readonly after?: Record<string, unknown>
 }
 
 /** The binlog's own position is what the heartbeat should show, not the look behind it. */

@@ -42,7 +42,7 @@ export class DiskObjectBatch implements ObjectBatch {
   #dirs = new Set<string>()
   #renamedInBulk = false
   #flushing: Promise<void> | undefined
-  #failure: unknown
+  #failure: Error | undefined
 
   constructor(store: DiskObjectStore) {
     this.#store = store
@@ -97,7 +97,7 @@ export class DiskObjectBatch implements ObjectBatch {
     try {
       for (let done = 0; done < bytes.byteLength;) done += writeSync(fd, bytes, done)
     } catch (error) {
-      this.#failure = error
+      this.#failure = asError(error)
       throw storeError(`write ${path.slice(this.#store.storage.length + 1)}`, error)
     }
     this.#bytes += bytes.byteLength
@@ -135,7 +135,7 @@ export class DiskObjectBatch implements ObjectBatch {
     this.#bytes = 0
     this.#renamedInBulk = true
     this.#flushing = this.#flush(before, batch).catch((error: unknown) => {
-      this.#failure ??= error
+      this.#failure ??= asError(error)
       for (const file of batch) rmSync(file.temp, { force: true })
     })
   }
@@ -164,3 +164,5 @@ export class DiskObjectBatch implements ObjectBatch {
     for (let d = dir; d.length >= first.length; d = dirname(d)) this.#dirs.add(dirname(d))
   }
 }
+
+const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)))
