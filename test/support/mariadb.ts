@@ -65,8 +65,10 @@ export class Mariadb implements AsyncDisposable {
   /** Also after `stop` or `kill`: the same data again. */
   async start(): Promise<void> {
     const child = spawn(
-      'mariadbd',
+      'setpriv', // the server does not outlive a test that is killed, which no exit handler would see
       [
+        '--pdeathsig=KILL',
+        'mariadbd',
         '--no-defaults',
         `--datadir=${join(this.dir, 'data')}`,
         `--socket=${this.socket}`,
@@ -90,7 +92,8 @@ export class Mariadb implements AsyncDisposable {
     this.#process = child
     const until = Date.now() + START_MS_MAX
     while (!(await this.#answers())) {
-      if (child.exitCode !== null || Date.now() > until) throw new Error(`mariadbd did not start:\n${said}`)
+      if (child.exitCode !== null || child.signalCode !== null || Date.now() > until)
+        throw new Error(`mariadbd did not start:\n${said}`)
       await delay(50)
     }
   }

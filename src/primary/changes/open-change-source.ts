@@ -5,6 +5,7 @@
 import { reason } from '../../shared/errors.js'
 import { startLoop } from '../../shared/lifecycle.js'
 import { Bell } from '../../shared/timing.js'
+import { BinlogUnavailable } from './binlog-access.js'
 import { openMysqlBinlog } from './mysql-binlog.js'
 import { startMysqlPoll } from './mysql-poll.js'
 import { openSqliteWatch } from './sqlite-watch.js'
@@ -16,6 +17,8 @@ import type { ChangeSink, ChangeSource } from './change-source.js'
 
 /** A grant that was given meanwhile is noticed without a restart. */
 const TRY_BINLOG_AGAIN_MS = 5 * 60_000
+/** The database did not answer when we asked for the binlog: it may in a moment. */
+const DATABASE_RETRY_MS = 5_000
 
 export interface ChangeSourceOptions {
   readonly database: DatabaseConfig
@@ -24,6 +27,8 @@ export interface ChangeSourceOptions {
   readonly headsPollIntervalMs: number
   readonly log: Log
   readonly onDeath: (error: unknown) => void
+  /** Default 5 minutes. */
+  readonly tryBinlogAgainMs?: number
 }
 
 export async function openChangeSource(options: ChangeSourceOptions, sink: ChangeSink): Promise<ChangeSource> {
@@ -38,6 +43,7 @@ export async function openChangeSource(options: ChangeSourceOptions, sink: Chang
 class MysqlChanges implements ChangeSource {
   #current: ChangeSource | undefined
   readonly #lost = new Bell()
+  #why: unknown
   #loop: AsyncDisposable | undefined
 
   constructor(
@@ -51,11 +57,12 @@ class MysqlChanges implements ChangeSource {
   }
 
   async begin(): Promise<void> {
-    await this.#choose()
+    await this.#tryBinlog()
     this.#loop = startLoop(async signal => {
       for (;;) {
-        const lost = await this.#lost.wait(TRY_BINLOG_AGAIN_MS, signal)
-        if (lost || this.kind === 'mysql-poll') await this.#choose()
+        // what was just refused is not asked for at once again, or we would do nothing else
+        if (await this.#lost.wait(this.#retryMs(), signal)) await this.#poll(this.#why)
+        else if (this.kind === 'mysql-poll') await this.#tryBinlog()
       }
     }, this.options.onDeath)
   }
@@ -65,20 +72,31 @@ class MysqlChanges implements ChangeSource {
     await this.#current?.[Symbol.asyncDispose]()
   }
 
-  async #choose(): Promise<void> {
+  #retryMs(): number {
+    const { tryBinlogAgainMs = TRY_BINLOG_AGAIN_MS } = this.options
+    return this.#why instanceof BinlogUnavailable ? tryBinlogAgainMs : DATABASE_RETRY_MS
+  }
+
+  /** Its stream says `restored` once it runs. */
+  async #tryBinlog(): Promise<void> {
     const before = this.#current
     try {
       this.#current = await this.#openBinlog()
-      this.sink.restored()
-      await before?.[Symbol.asyncDispose]()
-      if (before) this.sink.allMayHaveChanged()
     } catch (error) {
-      this.sink.degraded(`${reason(error)}; polling every ${this.options.headsPollIntervalMs / 1000} s instead`)
-      if (before?.kind === 'mysql-poll') return
-      await before?.[Symbol.asyncDispose]()
-      this.#current = this.#startPoll()
-      if (before) this.sink.allMayHaveChanged()
+      return this.#poll(error)
     }
+    await before?.[Symbol.asyncDispose]()
+    if (before) this.sink.allMayHaveChanged()
+  }
+
+  async #poll(why: unknown): Promise<void> {
+    const before = this.#current
+    this.#why = why
+    this.sink.degraded(`${reason(why)}; polling every ${this.options.headsPollIntervalMs / 1000} s instead`)
+    if (before?.kind === 'mysql-poll') return
+    await before?.[Symbol.asyncDispose]()
+    this.#current = this.#startPoll()
+    if (before) this.sink.allMayHaveChanged()
   }
 
   #openBinlog(): Promise<ChangeSource> {
@@ -89,7 +107,10 @@ class MysqlChanges implements ChangeSource {
       sink: this.sink,
       stateDir,
       log,
-      onUnavailable: () => this.#lost.ring(),
+      onUnavailable: why => {
+        this.#why = why
+        this.#lost.ring()
+      },
       onDeath,
     })
   }

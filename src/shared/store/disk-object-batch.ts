@@ -62,13 +62,13 @@ export class DiskObjectBatch implements ObjectBatch {
   async commit(signal: AbortSignal): Promise<void> {
     try {
       await this.#flushing
-      if (this.#failure) throw this.#failure
+      this.#throwIfFailed()
       signal.throwIfAborted()
       if (this.#written.length <= FSYNC_OBJECTS_MAX && !this.#renamedInBulk) await this.#commitFew()
       else {
         this.#startFlush()
         await this.#flushing
-        if (this.#failure) throw this.#failure
+        this.#throwIfFailed()
         await syncFilesystem(this.#store.storage) // the last renames
         this.#renamedInBulk = false
       }
@@ -77,6 +77,10 @@ export class DiskObjectBatch implements ObjectBatch {
       if (signal.aborted) throw error
       throw storeError('make objects durable', error)
     }
+  }
+
+  #throwIfFailed(): void {
+    if (this.#failure) throw this.#failure
   }
 
   async discard(): Promise<void> {
@@ -142,7 +146,7 @@ export class DiskObjectBatch implements ObjectBatch {
 
   async #flush(before: Promise<void> | undefined, batch: readonly Written[]): Promise<void> {
     await before
-    if (this.#failure) throw this.#failure
+    this.#throwIfFailed()
     if (batch.length > 0) await syncFilesystem(this.#store.storage)
     for (const file of batch) this.#place(file)
   }

@@ -147,6 +147,7 @@ for (const how of ['stop', 'kill'] as const) {
       const sink = new RecordingSink()
       await using _source = await openReading({ db, sink, stateDir: state.path })
 
+      sink.forget()
       await commitMany(db, repos, 20)
       await db.server[how]()
       await sink.until('word that it is broken', () => sink.why !== null)
@@ -187,36 +188,37 @@ t.test(
   },
 )
 
-const GAPS = {
-  'the files it still needed were purged': "FLUSH BINARY LOGS; PURGE BINARY LOGS TO '%LAST%'",
-  'the log was reset': 'RESET MASTER',
-} as const
-for (const [what, sql] of Object.entries(GAPS)) {
-  t.test(`binlog: ${what} while the agent was down: everything may have changed, and it goes on`, { skip }, async t => {
-    await using db = await SeafileMariadb.start()
-    await using state = await temporaryDirectory()
-    const repo = await db.addLibrary()
-    const sink = new RecordingSink()
-    await (await openReading({ db, sink, stateDir: state.path }))[Symbol.asyncDispose]()
-    sink.forget()
+const GAPS: Record<string, (db: SeafileMariadb) => Promise<unknown>> = {
+  'the files it still needed were purged': purgeAllButLast,
+  'the log was reset': db => db.sql('RESET MASTER'),
+}
+for (const [what, lose] of Object.entries(GAPS)) {
+  t.test(
+    `binlog: ${what} while the agent was down: everything may have changed, and it goes on`,
+    { skip },
+    async () => {
+      await using db = await SeafileMariadb.start()
+      await using state = await temporaryDirectory()
+      const repo = await db.addLibrary()
+      const sink = new RecordingSink()
+      await (await openReading({ db, sink, stateDir: state.path }))[Symbol.asyncDispose]()
+      sink.forget()
 
-    await db.moveHead(repo)
-    const [flush, purge] = sql.split('; ')
-    await db.sql(flush ?? '')
-    const files = (await db.server.query('SHOW BINARY LOGS')).trim().split('\n')
-    if (purge) await db.sql(purge.replace('%LAST%', files.at(-1)?.split('\t')[0] ?? ''))
-    await using _source = await openReading({ db, sink, stateDir: state.path })
+      await db.moveHead(repo)
+      await lose(db)
+      await using _source = await openReading({ db, sink, stateDir: state.path })
 
-    await sink.until('word that everything may have changed', () => sink.everything > 0)
-    const head = await db.moveHead(repo)
-    await sink.until('the head', () => sink.headOf(repo) === head)
-  })
+      await sink.until('word that everything may have changed', () => sink.everything > 0)
+      const head = await db.moveHead(repo)
+      await sink.until('the head', () => sink.headOf(repo) === head)
+    },
+  )
 }
 
 t.test(
   'binlog: a log reset under our feet, grown past our position since, does not hold the stream up for ever',
   { skip },
-  async t => {
+  async () => {
     await using db = await SeafileMariadb.start()
     await using state = await temporaryDirectory()
     const repo = await db.addLibrary()
@@ -268,6 +270,16 @@ t.test('binlog: the heartbeat shows the position in the binlog, also when nothin
     [],
   )
 })
+
+/** The server keeps a file as long as it believes that somebody reads it. */
+async function purgeAllButLast(db: SeafileMariadb): Promise<void> {
+  await db.sql('FLUSH BINARY LOGS')
+  for (;;) {
+    const files = (await db.server.query('SHOW BINARY LOGS')).trim().split('\n')
+    if (files.length === 1) return
+    await db.sql(`PURGE BINARY LOGS TO '${files.at(-1)?.split('\t')[0]}'`)
+  }
+}
 
 async function commitMany(
   db: SeafileMariadb,
