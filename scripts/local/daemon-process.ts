@@ -1,4 +1,4 @@
-/** One daemon as a real process, with its log at hand. Ended by pid, also when the test dies. */
+/** One daemon as a real process, with its log at hand. Ended by pid, also when whoever started it dies. */
 
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
