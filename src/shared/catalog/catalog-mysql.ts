@@ -7,7 +7,8 @@
  * replaced and the call made once more; the compare-and-set makes that safe.
  */
 
-import { createPool, format } from 'mysql2/promise'
+import { createPool } from 'mysql2'
+import { format } from 'mysql2/promise'
 import { BackupError, systemCode } from '../errors.js'
 import { expectFence } from './fence.js'
 import {
@@ -17,6 +18,7 @@ import {
   TableShapes,
   commitIdOf,
   digestOf,
+  editsFor,
   repoIdOf,
   storeIdOf,
   toLibraryRows,
@@ -37,6 +39,7 @@ const CONNECT_MS_MAX = 10_000
 /** A deadlock's victim tries again; more often than this is no accident. */
 const ATTEMPTS_MAX = 5
 const SNAPSHOT = 'START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY'
+const BACKSLASH_ESCAPES = "SET SESSION sql_mode = REPLACE(@@sql_mode, 'NO_BACKSLASH_ESCAPES', '')"
 
 export type MysqlConfig = DatabaseConfig & { readonly type: 'mysql' }
 type ResultRow = readonly Value[]
@@ -54,7 +57,7 @@ export class MysqlCatalog implements CatalogWriter {
     this.#config = config
     this.#listings = new ListingMaker(log)
     const { host, port, unixSocket, user, password, dbName } = config
-    this.#pool = createPool({
+    const pool = createPool({
       ...(unixSocket === undefined ? { host, port } : { socketPath: unixSocket }),
       user,
       password,
@@ -66,6 +69,9 @@ export class MysqlCatalog implements CatalogWriter {
       rowsAsArray: true,
       supportBigNumbers: true,
     })
+    // `format` escapes with backslashes, which a server can be told to take for letters
+    pool.on('connection', connection => connection.query(BACKSLASH_ESCAPES, error => error && connection.destroy()))
+    this.#pool = pool.promise()
   }
 
   /** Rejects with DATABASE_DOWN, DATABASE_REFUSED or DATABASE_SCHEMA. */
@@ -107,6 +113,8 @@ export class MysqlCatalog implements CatalogWriter {
   }
 
   async gcId(storeId: RepoId, signal: AbortSignal): Promise<string | null> {
+    // made by the first seaf-gc of newer versions: without it there is no fence, so it is looked for each time
+    if (!this.#shapes.has('GCID')) await this.#readShapes()
     if (!this.#shapes.has('GCID')) return null
     const sql = format('SELECT gc_id FROM GCID WHERE repo_id = ?', [storeId])
     const rows = await this.#with(
@@ -147,7 +155,7 @@ export class MysqlCatalog implements CatalogWriter {
     const { rows, from, gcId } = move
     return this.#change(rows.repo, storeIdOf(rows), signal, (have, gcNow) => {
       expectFence(rows, { head: have.Branch ? commitIdOf(have.Branch[0]) : null, gcId: gcNow }, { from, gcId })
-      return rows
+      return writesFor(this.#shapes, have, rows)
     })
   }
 
@@ -208,15 +216,15 @@ export class MysqlCatalog implements CatalogWriter {
   }
 
   #edit(repo: RepoId, change: (rows: LibraryRows) => LibraryRows, signal: AbortSignal): Promise<void> {
-    return this.#change(repo, repo, signal, have => change(toLibraryRows(repo, have)))
+    return this.#change(repo, repo, signal, have => editsFor(this.#shapes, repo, have, change))
   }
 
-  /** Reads the library under lock, then writes what differs from what `decide` wants, all in one transaction. */
+  /** Reads the library under lock, then writes what `decide` wants, all in one transaction. */
   #change(
     repo: RepoId,
     storeId: RepoId,
     signal: AbortSignal,
-    decide: (have: TableRows, gcId: string | null) => LibraryRows,
+    decide: (have: TableRows, gcId: string | null) => Write[],
   ): Promise<void> {
     return this.#with(async connection => {
       const tables = this.#readable()
@@ -230,7 +238,7 @@ export class MysqlCatalog implements CatalogWriter {
         const [results] = await connection.query(['START TRANSACTION', gc, ...locked].join(';'))
         const [, gcRows, ...rows] = results as unknown as ResultRow[][]
         const have = toTableRowsOf(tables, rows)
-        const writes = writesFor(this.#shapes, have, decide(have, gcIdIn(gcRows)))
+        const writes = decide(have, gcIdIn(gcRows))
         signal.throwIfAborted()
         await connection.query([...writes.map(write => statementOf(repo, write)), 'COMMIT'].join(';'))
       } catch (error) {
@@ -242,7 +250,15 @@ export class MysqlCatalog implements CatalogWriter {
 
   async #snapshot(selects: readonly string[], signal: AbortSignal): Promise<(readonly ResultRow[])[]> {
     const sql = [SNAPSHOT, ...selects, 'COMMIT'].join(';')
-    const results = await this.#with(async connection => (await connection.query(sql))[0] as unknown[], signal)
+    const results = await this.#with(async connection => {
+      try {
+        return (await connection.query(sql))[0] as unknown[]
+      } catch (error) {
+        // an open snapshot would be what the next call on this connection reads, and hold up changes of tables
+        await connection.query('ROLLBACK').catch(() => connection.destroy())
+        throw error
+      }
+    }, signal)
     // statements without rows (DO 0, COMMIT) answer with a header
     return results.slice(1, -1).map(result => (Array.isArray(result) ? (result as ResultRow[]) : []))
   }
@@ -266,7 +282,7 @@ export class MysqlCatalog implements CatalogWriter {
       const table = names.find(name => name.toLowerCase() === String(found).toLowerCase())
       if (table) columns.set(table, (columns.get(table) ?? new Set<string>()).add(String(column)))
     }
-    this.#shapes = new TableShapes(columns)
+    this.#shapes = this.#shapes.with(new TableShapes(columns))
   }
 
   #expectTables(): void {

@@ -7,7 +7,7 @@
  * is one IMMEDIATE transaction with synchronous=FULL.
  */
 
-import { existsSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import Database from 'better-sqlite3'
 import { BackupError, reason, systemCode } from '../errors.js'
 import { sleep } from '../timing.js'
@@ -19,6 +19,7 @@ import {
   TableShapes,
   commitIdOf,
   digestOf,
+  editsFor,
   repoIdOf,
   storeIdOf,
   toLibraryRows,
@@ -39,32 +40,38 @@ const LOCKED_RETRY_MS = 15
 const quote = (name: string): string => `"${name}"`
 
 export class SqliteCatalog implements CatalogWriter {
-  readonly #db: Database.Database
   readonly #path: string
+  readonly #options: Database.Options
+  #db: Database.Database
+  #file: string | undefined
   readonly #listings: ListingMaker
   #knownShapes: TableShapes | undefined
 
-  private constructor(db: Database.Database, path: string, log: Log) {
-    this.#db = db
+  private constructor(path: string, options: Database.Options, log: Log) {
     this.#path = path
+    this.#options = options
+    const file = fileAt(path)
+    this.#db = open(path, options)
+    this.#file = file ?? fileAt(path)
     this.#listings = new ListingMaker(log)
   }
 
   /** Rejects with DATABASE_DOWN when the file is not there, DATABASE_SCHEMA when it is no Seafile database. */
   static async openReader(path: string, log: Log): Promise<SqliteCatalog> {
-    const catalog = new SqliteCatalog(open(path, { readonly: true, fileMustExist: true }), path, log)
+    const catalog = new SqliteCatalog(path, { readonly: true, fileMustExist: true }, log)
     await catalog.#expectTables()
     return catalog
   }
 
   static async open(path: string, log: Log, options: { create: boolean }): Promise<SqliteCatalog> {
     const isNew = !existsSync(path)
-    const db = open(path, { fileMustExist: !options.create })
-    db.pragma('synchronous = FULL')
-    const catalog = new SqliteCatalog(db, path, log)
-    if (options.create && (isNew || catalog.#shapes().empty)) {
-      db.exec(SQLITE_SCHEMA)
-      catalog.#knownShapes = undefined
+    const catalog = new SqliteCatalog(path, { fileMustExist: !options.create }, log)
+    if (options.create) {
+      await catalog.#orClose(() => {
+        if (!isNew && !catalog.#shapes().empty) return
+        catalog.#db.transaction(() => catalog.#db.exec(SQLITE_SCHEMA)).immediate() // all, or tried again
+        catalog.#knownShapes = undefined
+      })
     }
     await catalog.#expectTables()
     return catalog
@@ -171,7 +178,7 @@ export class SqliteCatalog implements CatalogWriter {
   async #change(repo: RepoId, change: (rows: LibraryRows) => LibraryRows, signal: AbortSignal): Promise<void> {
     await this.#write(signal, () => {
       const have = this.#selectLibrary(repo)
-      for (const write of writesFor(this.#shapes(), have, change(toLibraryRows(repo, have)))) this.#apply(repo, write)
+      for (const write of editsFor(this.#shapes(), repo, have, change)) this.#apply(repo, write)
     })
   }
 
@@ -214,6 +221,8 @@ export class SqliteCatalog implements CatalogWriter {
   }
 
   #gcId(storeId: RepoId): string | null {
+    // made by the first seaf-gc of newer versions: without it there is no fence, so it is looked for each time
+    if (!this.#shapes().has('GCID')) this.#knownShapes = this.#shapes().with(this.#readShapes())
     if (!this.#shapes().has('GCID')) return null
     return (
       (this.#db.prepare('SELECT gc_id FROM GCID WHERE repo_id = ?').pluck().get(storeId) as string | undefined) ?? null
@@ -246,6 +255,12 @@ export class SqliteCatalog implements CatalogWriter {
 
   #shapes(): TableShapes {
     if (this.#knownShapes) return this.#knownShapes
+    const shapes = this.#readShapes()
+    if (shapes.missing().length === 0) this.#knownShapes = shapes
+    return shapes
+  }
+
+  #readShapes(): TableShapes {
     const names = this.#db.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").pluck().all() as string[]
     const columns = new Map<string, Set<string>>()
     for (const table of [...Object.keys(LIBRARY_TABLES), 'SeafileConf', 'GCID']) {
@@ -253,13 +268,11 @@ export class SqliteCatalog implements CatalogWriter {
       const found = this.#db.pragma(`table_info(${quote(table)})`) as { name: string }[]
       columns.set(table, new Set(found.map(c => c.name)))
     }
-    const shapes = new TableShapes(columns)
-    if (shapes.missing().length === 0) this.#knownShapes = shapes
-    return shapes
+    return new TableShapes(columns)
   }
 
   async #expectTables(): Promise<void> {
-    const missing = await this.#unlocked(new AbortController().signal, () => this.#shapes().missing())
+    const missing = await this.#orClose(() => this.#shapes().missing())
     if (missing.length === 0) return
     this.#db.close()
     throw new BackupError(
@@ -268,8 +281,33 @@ export class SqliteCatalog implements CatalogWriter {
     )
   }
 
+  /** For opening: a catalog that cannot be used is not left open. */
+  async #orClose<T>(work: () => T): Promise<T> {
+    try {
+      return await this.#unlocked(new AbortController().signal, work)
+    } catch (error) {
+      this.#db.close()
+      throw error
+    }
+  }
+
+  /** A file that was put in the place of ours (a restored dump) is the database now; ours would never change again. */
+  #followFile(): void {
+    const file = fileAt(this.#path)
+    if (file === this.#file) return
+    if (file === undefined) throw new BackupError('DATABASE_DOWN', `use ${this.#path}: the file is not there`)
+    const db = open(this.#path, this.#options)
+    this.#db.close()
+    this.#db = db
+    this.#file = file
+    this.#knownShapes = undefined
+  }
+
   #write<T>(signal: AbortSignal, work: () => T): Promise<T> {
-    return this.#unlocked(signal, () => this.#db.transaction(work).immediate())
+    return this.#unlocked(signal, () => {
+      this.#db.pragma('synchronous = FULL')
+      return this.#db.transaction(work).immediate()
+    })
   }
 
   /** Runs `work` again while another process holds the lock. Errors leave with a code. */
@@ -278,6 +316,7 @@ export class SqliteCatalog implements CatalogWriter {
     for (;;) {
       signal.throwIfAborted()
       try {
+        this.#followFile()
         return work()
       } catch (error) {
         if (error instanceof BackupError) throw error
@@ -297,6 +336,16 @@ function open(path: string, options: Database.Options): Database.Database {
   }
 }
 
+/** Which file a path leads to; undefined: none that can be reached. */
+function fileAt(path: string): string | undefined {
+  try {
+    const { dev, ino } = statSync(path)
+    return `${dev}:${ino}`
+  } catch {
+    return undefined
+  }
+}
+
 function sqliteError(path: string, error: unknown): BackupError {
   const code = systemCode(error) ?? ''
   if (code === 'SQLITE_FULL')
@@ -304,7 +353,7 @@ function sqliteError(path: string, error: unknown): BackupError {
   if (code === 'SQLITE_READONLY' || code.startsWith('SQLITE_READONLY_')) {
     return new BackupError('STORE_READ_ONLY', `write ${path}: ${reason(error)}`, {}, { cause: error })
   }
-  if (code === 'SQLITE_ERROR')
+  if (code === 'SQLITE_ERROR' || code === 'SQLITE_NOTADB')
     return new BackupError('DATABASE_SCHEMA', `use ${path}: ${reason(error)}`, {}, { cause: error })
   return new BackupError('DATABASE_DOWN', `use ${path}: ${reason(error)}`, {}, { cause: error })
 }

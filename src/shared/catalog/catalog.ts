@@ -3,7 +3,7 @@
  *
  * `Branch.commit_id` of the branch named master is the only truth about a head.
  * Two implementations (SQLite, MySQL/MariaDB) pass one suite
- * (test/support/catalog-suite.ts). Readers never write: on the primary only
+ * (test/shared/catalog/catalog-suite.ts). Readers never write: on the primary only
  * `CatalogReader` is opened, read-only where the engine allows it.
  */
 

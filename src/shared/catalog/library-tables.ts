@@ -160,6 +160,16 @@ export class TableShapes {
     this.#columns = columns
   }
 
+  /**
+   * With what has appeared since (an upgrade of Seafile makes tables and columns). What is gone is not forgotten: a
+   * table that is away for the moment of a restore must not read as rows that were removed.
+   */
+  with(found: TableShapes): TableShapes {
+    const columns = new Map(this.#columns)
+    for (const [table, names] of found.#columns) columns.set(table, new Set([...(columns.get(table) ?? []), ...names]))
+    return new TableShapes(columns)
+  }
+
   get empty(): boolean {
     return this.#columns.size === 0
   }
@@ -214,7 +224,22 @@ export function writesFor(shapes: TableShapes, have: TableRows, want: LibraryRow
   return writes
 }
 
+/** As `writesFor`, but only in tables that `change` changes: a row that cannot be understood is no reason to delete it. */
+export function editsFor(
+  shapes: TableShapes,
+  repo: RepoId,
+  have: TableRows,
+  change: (rows: LibraryRows) => LibraryRows,
+): Write[] {
+  const before = toLibraryRows(repo, have)
+  const after = change(before)
+  const [was, wanted] = [toTableRows(before), toTableRows(after)]
+  return writesFor(shapes, have, after).filter(({ table }) => !sameRow(was[table], wanted[table]))
+}
+
+const sameRow = (a: readonly Value[] | null, b: readonly Value[] | null): boolean =>
+  a === b || (a !== null && b !== null && a.every((value, i) => same(value, b[i])))
+
 /** MySQL gives a BIGINT as number or string. */
 const same = (a: Value | undefined, b: Value | undefined): boolean =>
-  a === b ||
-  (a !== null && b !== null && a !== undefined && b !== undefined && String(a).trimEnd() === String(b).trimEnd())
+  a === b || (a !== null && b !== null && a !== undefined && b !== undefined && String(a) === String(b))
