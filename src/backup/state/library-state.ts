@@ -13,7 +13,7 @@
 
 import { isErrorCode } from '../../shared/errors.js'
 import { parseLibraryRows } from '../../shared/wire/rows-codec.js'
-import { stateError } from './state-db.js'
+import { openError, stateError } from './state-db.js'
 import type { Database as Db, Statement } from 'better-sqlite3'
 import type { ErrorCode } from '../../shared/errors.js'
 import type { LibraryListing, LibraryRows } from '../../shared/catalog/catalog.js'
@@ -111,7 +111,11 @@ export class LibraryStates {
       `INSERT INTO head_log (repo, head, displaced, relation, cause, primary_had_at, recorded_at)
        VALUES (?, ?, ?, ?, ?, ?, ?)`,
     )
-    this.#load()
+    try {
+      this.#load()
+    } catch (error) {
+      throw openError(db.name, error)
+    }
   }
 
   get(repo: RepoId): Library | undefined {

@@ -61,17 +61,23 @@ export function openStateDb(stateDir: string): Database.Database {
     migrate(db, file)
     return db
   } catch (error) {
-    if (error instanceof BackupError) throw error
-    const damaged = ['SQLITE_NOTADB', 'SQLITE_CORRUPT'].includes(systemCode(error) ?? '')
-    throw new BackupError(
-      damaged ? 'STATE_UNUSABLE' : 'DIRECTORY_UNUSABLE',
-      damaged
-        ? `open ${file}: it is damaged. Move it away and start again: heads are read back from the database, and every library is checked once`
-        : `open ${file} (state directory, --state): ${reason(error)}`,
-      { file },
-      { cause: error },
-    )
+    throw openError(file, error)
   }
+}
+
+/** Of opening the file or reading what it holds: rows that do not parse are damage too. */
+export function openError(file: string, error: unknown): BackupError {
+  if (error instanceof BackupError) return error
+  const unreadable = error instanceof SyntaxError || error instanceof TypeError
+  const damaged = unreadable || /^SQLITE_(NOTADB|CORRUPT)/.test(systemCode(error) ?? '')
+  return new BackupError(
+    damaged ? 'STATE_UNUSABLE' : 'DIRECTORY_UNUSABLE',
+    damaged
+      ? `open ${file}: it is damaged. Move it away and start again: heads are read back from the database, and every library is checked once`
+      : `open ${file} (state directory, --state): ${reason(error)}`,
+    { file },
+    { cause: error },
+  )
 }
 
 function migrate(db: Database.Database, file: string): void {

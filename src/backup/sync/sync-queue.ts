@@ -62,7 +62,7 @@ export class SyncQueue {
   }
 
   #release(repo: RepoId, lane: Lane): void {
-    this.#taken.delete(repo)
+    if (!this.#taken.delete(repo)) return // given back before
     if (lane === 'backfill') this.#backfilling -= 1
   }
 }

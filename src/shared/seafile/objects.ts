@@ -8,7 +8,7 @@
  * common/fs-mgr.c; version 1 objects only, as any server since 2013 writes.
  */
 
-import { EMPTY_ID, isObjectId, parseCommitId, parseFsId, parseRepoId } from '../ids.js'
+import { EMPTY_ID, isObjectId, parseCommitId, parseFsId, parseRepoId, shown as shownUpTo } from '../ids.js'
 import type { BlockId, CommitId, FsId, RepoId } from '../ids.js'
 
 export interface Commit {
@@ -129,4 +129,4 @@ function list(value: unknown, name: string): unknown[] {
   return value
 }
 
-const shown = (value: unknown): string => String(JSON.stringify(value)).slice(0, 60)
+const shown = (value: unknown): string => shownUpTo(value, 60)

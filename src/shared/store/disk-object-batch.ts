@@ -85,10 +85,7 @@ export class DiskObjectBatch implements ObjectBatch {
 
   async discard(): Promise<void> {
     await this.#flushing
-    for (const file of this.#written) {
-      if (file.fd >= 0) closeSync(file.fd)
-      rmSync(file.temp, { force: true })
-    }
+    for (const file of this.#written) drop(file)
     this.#written = []
     this.#bytes = 0
   }
@@ -140,7 +137,7 @@ export class DiskObjectBatch implements ObjectBatch {
     this.#renamedInBulk = true
     this.#flushing = this.#flush(before, batch).catch((error: unknown) => {
       this.#failure ??= asError(error)
-      for (const file of batch) rmSync(file.temp, { force: true })
+      for (const file of batch) drop(file)
     })
   }
 
@@ -166,6 +163,18 @@ export class DiskObjectBatch implements ObjectBatch {
     if (first === undefined || this.#renamedInBulk) return
     // every directory from the first new one's parent down has a new entry
     for (let d = dir; d.length >= first.length; d = dirname(d)) this.#dirs.add(dirname(d))
+  }
+}
+
+/** Never throws: a disk that turned read-only must not hide the failure that led here. What stays goes at the next start. */
+function drop(file: Written): void {
+  const { fd } = file
+  file.fd = -1
+  try {
+    if (fd >= 0) closeSync(fd)
+    rmSync(file.temp, { force: true })
+  } catch {
+    // `prepare` removes it
   }
 }
 

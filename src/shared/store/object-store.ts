@@ -41,7 +41,7 @@ export interface ObjectBatch {
   /** When it resolves, everything put so far survives a power cut under its name. */
   commit(signal: AbortSignal): Promise<void>
 
-  /** Drops what was not committed; no trace of it stays. */
+  /** Drops what was not committed. What a large batch has placed already stays, whole, and nothing vouches for it. */
   discard(): Promise<void>
 }
 
