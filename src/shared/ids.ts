@@ -40,7 +40,11 @@ export const short = (id: string): string => id.slice(0, 8)
 
 function parse<T extends string>(text: unknown, shape: RegExp, what: string): T {
   if (typeof text !== 'string' || !shape.test(text)) {
-    throw new TypeError(`not a ${what}: ${String(JSON.stringify(text)).slice(0, 80)}`)
+    throw new TypeError(`not a ${what}: ${shown(text, 80)}`)
   }
   return text as T
 }
+
+/** A stranger's value for a message. Objects are not written out: JSON.stringify overflows the stack on deep ones. */
+export const shown = (value: unknown, length: number): string =>
+  typeof value === 'object' && value !== null ? 'an object' : String(JSON.stringify(value)).slice(0, length)

@@ -8,17 +8,17 @@ import { promisify } from 'node:util'
 import type { DatabaseConfig } from '../../src/shared/catalog/database-config.js'
 
 const run = promisify(execFile)
-const SHARED = fileURLToPath(new URL('../../../../shared/', import.meta.url)) // from dist/test/support
+export const SHARED_DIR = fileURLToPath(new URL('../../../../shared/', import.meta.url)) // from dist/test/support
 
 export type FixtureName = 'sqlite-small' | 'mysql-small' | 'timeline-sqlite'
 
 /** For tap's `skip`: false, or why. */
 export function fixturesMissing(): string | false {
-  return existsSync(`${SHARED}fixtures`) ? false : 'the fixtures of a real server (../shared/fixtures) are not here'
+  return existsSync(`${SHARED_DIR}fixtures`) ? false : 'the fixtures of a real server (../shared/fixtures) are not here'
 }
 
 export async function extractFixture(name: FixtureName, into: string): Promise<void> {
-  await run('tar', ['--zstd', '-xf', `${SHARED}fixtures/${name}.tar.zst`, '-C', into, '--strip-components=1'])
+  await run('tar', ['--zstd', '-xf', `${SHARED_DIR}fixtures/${name}.tar.zst`, '-C', into, '--strip-components=1'])
 }
 
 export interface ExpectedLibrary {
@@ -38,7 +38,7 @@ export interface Expected {
 }
 
 export async function expectedOf(name: FixtureName): Promise<Expected> {
-  return JSON.parse(await readFile(`${SHARED}fixtures/${name}.expected.json`, 'utf8')) as Expected
+  return JSON.parse(await readFile(`${SHARED_DIR}fixtures/${name}.expected.json`, 'utf8')) as Expected
 }
 
 /** What an independent reader (python, none of our code) finds in a data directory and its database. */
@@ -46,7 +46,7 @@ export async function referenceCheck(dataDir: string, database: DatabaseConfig, 
   const db =
     database.type === 'sqlite' ? `sqlite:${database.path}` : `mysql:${database.dbName}:${String(database.unixSocket)}`
   const now = asOf === undefined ? [] : ['--now', String(asOf)]
-  const { stdout } = await run('python3', [`${SHARED}tools/reference-check.py`, dataDir, db, ...now], {
+  const { stdout } = await run('python3', [`${SHARED_DIR}tools/reference-check.py`, dataDir, db, ...now], {
     maxBuffer: 1e9,
   })
   return JSON.parse(stdout) as Expected

@@ -63,7 +63,7 @@ export async function equalsFixture(t: Test, pair: Pair, name: FixtureName): Pro
   t.strictSame([...byId.keys()].sort(), live.sort(), 'no other library has rows')
 }
 
-function figures(library: ExpectedLibrary | undefined): object {
+export function figures(library: ExpectedLibrary | undefined): object {
   return Object.fromEntries(FIGURES.map(figure => [figure, library?.[figure]]))
 }
 

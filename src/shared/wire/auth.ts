@@ -76,7 +76,9 @@ export function streamMac(key: AuthKey, nonce: string) {
 
 export function sameProof(expected: string, given: unknown): boolean {
   if (typeof given !== 'string' || given.length !== expected.length) return false
-  return timingSafeEqual(Buffer.from(expected, 'latin1'), Buffer.from(given, 'latin1'))
+  // UTF-8, because latin1 drops high bytes: another text would be the same
+  const [ours, theirs] = [Buffer.from(expected), Buffer.from(given)]
+  return ours.byteLength === theirs.byteLength && timingSafeEqual(ours, theirs)
 }
 
 const HEADER = new RegExp(`^${SCHEME} time=(\\d{1,16}),nonce=([0-9a-f]{${NONCE_HEX}}),mac=([0-9a-f]{64})$`)

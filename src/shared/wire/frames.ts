@@ -91,6 +91,9 @@ export function decodeAbsent(payload: Buffer): Absent {
   return { kind, id: idAt(payload, 1), problem, reason: reason.replace(/[^\x20-\x7e]/g, '?') }
 }
 
+/** A stranger's text for a log or a terminal: no control character, and none that turns the direction of writing. */
+export const printable = (text: string): string => text.replace(/[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, '?')
+
 export function encodeBlockRef(id: string, size: number): Buffer {
   const payload = Buffer.allocUnsafe(ID_BYTES + 4)
   payload.write(id, 'hex')
@@ -177,13 +180,16 @@ export class FrameReader {
     }
     const joined = Buffer.allocUnsafeSlow(count)
     let filled = 0
+    let used = 0
     while (filled < count) {
-      const chunk = this.#chunks.shift() as Buffer
+      const chunk = this.#chunks[used] as Buffer
       const part = Math.min(chunk.byteLength, count - filled)
       chunk.copy(joined, filled, 0, part)
       filled += part
-      if (part < chunk.byteLength) this.#chunks.unshift(chunk.subarray(part))
+      if (part < chunk.byteLength) this.#chunks[used] = chunk.subarray(part)
+      else used += 1
     }
+    this.#chunks.splice(0, used) // once: shifting chunk by chunk is quadratic
     return joined
   }
 }

@@ -1,4 +1,4 @@
-/** Library rows that came from the other side or from our own state: checked field by field, once. Throws TypeError naming the field. */
+/** Library rows that came from the other side or from our own state: checked field by field, once. Throws TypeError naming the field, or what an id is not. */
 
 import { parseCommitId, parseRepoId } from '../ids.js'
 import type { LibraryRows } from '../catalog/catalog.js'

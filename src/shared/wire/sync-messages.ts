@@ -12,7 +12,7 @@
 
 import { EMPTY_ID, ID_BYTES, isObjectId, isRepoId, parseCommitId, parseRepoId } from '../ids.js'
 import { BackupError, isErrorCode } from '../errors.js'
-import { broken, decodeJson } from './frames.js'
+import { broken, decodeJson, printable } from './frames.js'
 import { parseLibraryRows } from './rows-codec.js'
 import type { CommitId, RepoId } from '../ids.js'
 import type { ErrorCode } from '../errors.js'
@@ -131,7 +131,7 @@ export interface RemoteError {
 
 export function decodeRemoteError(payload: Buffer): BackupError {
   const json = decodeJson(payload, 'an error')
-  const message = typeof json['message'] === 'string' ? json['message'].slice(0, 500) : 'no reason given'
+  const message = typeof json['message'] === 'string' ? printable(json['message'].slice(0, 500)) : 'no reason given'
   const code = isErrorCode(json['code']) ? json['code'] : 'PRIMARY_FAILED'
   // INTERNAL and DATABASE_DOWN over there are not ours: say whose they are
   const ours = new Set<ErrorCode>(['TOKEN_MISMATCH', 'CLOCK_SKEW', 'PROTOCOL_VERSION', 'LIBRARY_GONE', 'STOPPING'])
@@ -216,7 +216,15 @@ export function decodeEvent(data: Buffer): EventMessage {
       ) {
         throw broken('a malformed heartbeat')
       }
-      return { type, epoch, seq, position, positionAgoMs, source, degraded }
+      return {
+        type,
+        epoch,
+        seq,
+        position: printable(position),
+        positionAgoMs,
+        source: printable(source),
+        degraded: degraded === null ? null : printable(degraded),
+      }
     }
     default:
       throw broken('an event of unknown type')

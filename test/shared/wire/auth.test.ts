@@ -1,0 +1,296 @@
+import crypto from 'node:crypto'
+import { syncBuiltinESMExports } from 'node:module'
+import fc from 'fast-check'
+import t from 'tap'
+import {
+  answerProof,
+  AUTH_HEADER,
+  authKey,
+  CLOCK_WINDOW_MS,
+  FailureLimit,
+  RequestGuard,
+  sameProof,
+  signRequest,
+  streamMac,
+} from '../../../src/shared/wire/auth.js'
+import { BackupError } from '../../../src/shared/errors.js'
+import { buffer } from './support.js'
+import type { Test } from 'tap'
+
+const KEY = authKey('the sync token')
+const NOW = 1_800_000_000_000
+const REQUEST = { method: 'POST', path: '/v1/delta', body: '{"repo":"x"}' }
+const MISMATCH = { code: 'TOKEN_MISMATCH' }
+const SENT_BEFORE = { code: 'TOKEN_MISMATCH', message: /sent before/ }
+
+const sign = (request = REQUEST, at = NOW, key = KEY) => signRequest(key, request, at).headers[AUTH_HEADER] as string
+const guardAt = (at = NOW) => {
+  const clock = { now: at }
+  return { clock, guard: new RequestGuard(KEY, () => clock.now) }
+}
+
+const path = fc.webPath().map(some => some || '/')
+const request = fc.record({
+  method: fc.constantFrom('GET', 'POST', 'PUT'),
+  path,
+  body: fc.oneof(fc.string(), buffer()),
+})
+
+t.test('auth: a request made with another token is refused, however near that token is', async t => {
+  for (const token of ['', 'the sync toke', 'the sync token ', 'The sync token', 'the sync token\n']) {
+    const header = sign(REQUEST, NOW, authKey(token))
+    t.throws(() => guardAt().guard.check({ ...REQUEST, header }), MISMATCH, JSON.stringify(token))
+  }
+})
+
+t.test('auth: who has no token is not told how far apart the clocks are', async t => {
+  const header = sign(REQUEST, NOW - 10 * CLOCK_WINDOW_MS, authKey('another'))
+  t.throws(() => guardAt().guard.check({ ...REQUEST, header }), MISMATCH)
+})
+
+t.test('auth: a request whose method, path or body was changed on the way is refused', async t => {
+  fc.assert(
+    fc.property(request, request, fc.constantFrom('method', 'path', 'body'), (sent, other, field) => {
+      fc.pre(!Buffer.from(sent[field]).equals(Buffer.from(other[field])))
+      const header = signRequest(KEY, sent, NOW).headers[AUTH_HEADER]
+      return Boolean(t.throws(() => guardAt().guard.check({ ...sent, [field]: other[field], header }), MISMATCH))
+    }),
+  )
+})
+
+t.test('auth: text cannot be moved between method, path and body', async t => {
+  const header = sign({ method: 'GET', path: '/a?b', body: '' })
+  for (const moved of [
+    { method: 'GET/', path: 'a?b', body: '' },
+    { method: 'GET', path: '/a?', body: 'b' },
+    { method: 'GE', path: 'T/a?b', body: '' },
+  ]) {
+    t.throws(() => guardAt().guard.check({ ...moved, header }), MISMATCH)
+  }
+})
+
+t.test(
+  'auth: a request is taken to the last millisecond of the clock window, in both directions, and no further',
+  async t => {
+    for (const direction of [-1, 1]) {
+      const { guard } = guardAt()
+      const inside = sign(REQUEST, NOW + direction * CLOCK_WINDOW_MS)
+      t.match(guard.check({ ...REQUEST, header: inside }), /^[0-9a-f]{32}$/)
+      for (const by of [CLOCK_WINDOW_MS + 1, 3_600_000, NOW - 1]) {
+        const { nonce, headers } = signRequest(KEY, REQUEST, NOW + direction * by)
+        const refusal = { code: 'CLOCK_SKEW', details: { nonce }, message: `${Math.round(by / 1000)} s apart` }
+        t.throws(() => guard.check({ ...REQUEST, header: headers[AUTH_HEADER] }), refusal, `${direction * by} ms`)
+      }
+    }
+  },
+)
+
+t.test('auth: a request that is played back is refused for as long as its time would be taken', async t => {
+  for (const ahead of [-CLOCK_WINDOW_MS, 0, CLOCK_WINDOW_MS]) {
+    const { guard, clock } = guardAt()
+    const header = sign(REQUEST, NOW + ahead)
+    guard.check({ ...REQUEST, header })
+    t.throws(() => guard.check({ ...REQUEST, header }), SENT_BEFORE, 'at once')
+    const last = NOW + ahead + CLOCK_WINDOW_MS
+    for (const at of [NOW + 1, last].filter(at => at <= last)) {
+      clock.now = at
+      guard.check({ ...REQUEST, header: sign(REQUEST, at) }) // a request between them makes the guard forget old ones
+      t.throws(() => guard.check({ ...REQUEST, header }), SENT_BEFORE, `${at - NOW} ms later`)
+    }
+    clock.now = last + 1
+    t.throws(() => guard.check({ ...REQUEST, header }), { code: 'CLOCK_SKEW' })
+  }
+})
+
+t.test('auth: a forged request does not use up the nonce of the true one', async t => {
+  const { guard } = guardAt()
+  const header = sign()
+  t.throws(() => guard.check({ ...REQUEST, body: 'forged', header }), MISMATCH)
+  t.doesNotThrow(() => guard.check({ ...REQUEST, header }))
+})
+
+t.test(
+  'auth: the guard remembers half a million nonces, refuses more, and takes requests when they are old',
+  async t => {
+    withCheapMacs(t)
+    const { guard, clock } = guardAt()
+    const check = (nonce: number) => {
+      const parts = `time=${clock.now},nonce=${nonce.toString(16).padStart(32, '0')},mac=${'0'.repeat(64)}`
+      return guard.check({ method: 'GET', path: '/', body: '', header: `SEAF-BACKUP-HMAC ${parts}` })
+    }
+    for (let nonce = 0; nonce < 500_000; nonce += 1) check(nonce)
+    const tooMany = { code: 'TOKEN_MISMATCH', message: /too many/ }
+    t.throws(() => check(500_000), tooMany)
+    t.throws(() => check(0), SENT_BEFORE, 'the first is not forgotten for the last')
+    clock.now += 2 * CLOCK_WINDOW_MS
+    t.throws(() => check(500_000), tooMany)
+    clock.now += 1
+    t.doesNotThrow(() => check(500_000))
+  },
+)
+
+/** Every MAC is zeros until the test ends: half a million real ones take a quarter of a minute. */
+function withCheapMacs(t: Test) {
+  const { createHmac } = crypto
+  const set = (some: object) => {
+    Object.assign(crypto, some)
+    syncBuiltinESMExports()
+  }
+  const mac = { update: () => mac, digest: () => '0'.repeat(64) }
+  set({ createHmac: () => mac })
+  t.teardown(() => set({ createHmac }))
+}
+
+t.test('auth: a header that is cut anywhere, or with any one character changed, is refused', async t => {
+  const header = sign()
+  const refused = (changed: string | undefined) =>
+    t.throws(() => guardAt().guard.check({ ...REQUEST, header: changed }), MISMATCH)
+  for (let length = 0; length < header.length; length += 1) refused(header.slice(0, length))
+  fc.assert(
+    fc.property(fc.nat(header.length - 1), fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }), (at, other) => {
+      fc.pre(header[at] !== other)
+      return Boolean(refused(header.slice(0, at) + other + header.slice(at + 1)))
+    }),
+    { numRuns: 1_000 },
+  )
+})
+
+t.test('auth: a header that is odd in any other way is refused as one without proof', async t => {
+  const header = sign()
+  const odd = [
+    undefined,
+    '',
+    ' ',
+    'Bearer x',
+    ` ${header}`,
+    `${header} `,
+    `${header}\n`,
+    `${header}, ${header}`,
+    header.toUpperCase(),
+    header.toLowerCase(),
+    header.replace('time=', 'time=-'),
+    header.replace('time=', 'time=0x'),
+    header.replace(/time=\d+/, 'time='),
+    header.replace(/time=\d+/, 'time=1e12'),
+    header.replace(/time=\d+/, `time=${'9'.repeat(17)}`),
+    header.replace(/time=\d+/, 'time=１'),
+    header.replace(/(time=\d+),(nonce=\w+)/, '$2,$1'),
+    header.replace(/nonce=\w+/, 'nonce='),
+    header.replace(/mac=\w+/, 'mac='),
+    `${header}${'0'.repeat(100_000)}`,
+  ]
+  const refusal = { code: 'TOKEN_MISMATCH', message: /no proof/ }
+  for (const one of odd)
+    t.throws(() => guardAt().guard.check({ ...REQUEST, header: one }), refusal, String(one).slice(0, 99))
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary' }), text => {
+      try {
+        guardAt().guard.check({ ...REQUEST, header: text })
+      } catch (error) {
+        return error instanceof BackupError && error.code === 'TOKEN_MISMATCH'
+      }
+      return false
+    }),
+  )
+})
+
+t.test('auth: any request is taken once by whoever has the token, and its header does not carry the token', async t => {
+  fc.assert(
+    fc.property(request, fc.string({ minLength: 4 }), (sent, token) => {
+      const key = authKey(token)
+      const { nonce, headers } = signRequest(key, sent, NOW)
+      const guard = new RequestGuard(authKey(token), () => NOW)
+      return guard.check({ ...sent, header: headers[AUTH_HEADER] }) === nonce && !key.includes(token)
+    }),
+  )
+  t.notMatch(sign(), /the sync token/)
+  t.notMatch(sign(), KEY.toString('hex'))
+  t.not(sign(), sign(), 'no two requests are the same')
+})
+
+t.test('auth: an answer is proven for one key, nonce, status and body only', async t => {
+  const answer = { nonce: 'a'.repeat(32), status: 200, body: 'body' }
+  const proof = answerProof(KEY, answer)
+  t.equal(sameProof(proof, answerProof(KEY, { ...answer, body: Buffer.from('body') })), true, 'text or bytes are one')
+  const others = [
+    answerProof(authKey('another'), answer),
+    answerProof(KEY, { ...answer, nonce: 'b'.repeat(32) }),
+    answerProof(KEY, { ...answer, status: 204 }),
+    answerProof(KEY, { ...answer, body: 'bodY' }),
+    answerProof(KEY, { ...answer, body: '' }),
+    answerProof(KEY, { ...answer, body: 'stream' }),
+    streamMac(KEY, answer.nonce).digest('hex'),
+  ]
+  for (const other of others) t.equal(sameProof(proof, other), false)
+  t.equal(new Set([proof, ...others]).size, others.length + 1, 'and no two of these are the same')
+})
+
+t.test('auth: the proof of a request is none of an answer with the same words', async t => {
+  const header = sign({ method: '200', path: '', body: '' })
+  const [, nonce = '', mac] = /nonce=(\w+),mac=(\w+)/.exec(header) ?? []
+  t.equal(sameProof(answerProof(KEY, { nonce, status: 200, body: '' }), mac), false)
+})
+
+t.test('auth: a stream is proven for one key and nonce, in its order, with nothing left out', async t => {
+  const macOf = (chunks: readonly Buffer[], key = KEY, nonce = 'a'.repeat(32)) =>
+    chunks.reduce((mac, chunk) => mac.update(chunk), streamMac(key, nonce)).digest('hex')
+  const frames = fc.array(buffer({ minLength: 1, maxLength: 20 }), { minLength: 2, maxLength: 6 })
+  fc.assert(
+    fc.property(frames, fc.nat(), (sent, at) => {
+      const mac = macOf(sent)
+      const without = sent.toSpliced(at % sent.length, 1)
+      const reversed = sent.toReversed()
+      const reordered = Buffer.concat(reversed).equals(Buffer.concat(sent)) || !sameProof(mac, macOf(reversed))
+      return sameProof(mac, macOf([Buffer.concat(sent)])) && !sameProof(mac, macOf(without)) && reordered
+    }),
+  )
+  const sent = [Buffer.from('frame')]
+  t.equal(sameProof(macOf(sent), macOf(sent, authKey('another'))), false)
+  t.equal(sameProof(macOf(sent), macOf(sent, KEY, 'b'.repeat(32))), false)
+})
+
+t.test('auth: a proof is the same as itself only: no other type, length or character, in any alphabet', async t => {
+  const proof = streamMac(KEY, '').digest('hex')
+  t.equal(sameProof(proof, `${proof}`), true)
+  for (const other of [undefined, null, 5, true, [proof], { length: 64 }, Buffer.from(proof), '', `${proof}0`]) {
+    t.equal(sameProof(proof, other), false, typeof other)
+  }
+  for (let at = 0; at < proof.length; at += 1) {
+    const changed = (code: number) => proof.slice(0, at) + String.fromCharCode(code) + proof.slice(at + 1)
+    const is = proof.charCodeAt(at)
+    for (const code of [is ^ 1, is ^ 0x80, is + 0x100, is + 0xd700]) {
+      t.equal(sameProof(proof, changed(code)), false, `character ${at} as ${code.toString(16)}`)
+    }
+  }
+})
+
+t.test('auth: an address that failed ten times within a minute must wait the minute out; others need not', async t => {
+  const clock = { now: NOW }
+  const limit = new FailureLimit(() => clock.now)
+  t.equal(limit.blocked('a'), false)
+  t.equal(limit.failed('a'), true, 'the first is worth a log line')
+  for (let failures = 2; failures <= 10; failures += 1) {
+    t.equal(limit.blocked('a'), false, `after ${failures - 1}`)
+    t.equal(limit.failed('a'), false, 'the others are not')
+  }
+  t.equal(limit.blocked('a'), true)
+  t.equal(limit.blocked('b'), false)
+  clock.now += 59_999
+  t.equal(limit.blocked('a'), true)
+  clock.now += 1
+  t.equal(limit.blocked('a'), false)
+  t.equal(limit.failed('a'), true, 'a new minute, a new line')
+  t.equal(limit.blocked('a'), false)
+})
+
+t.test(
+  'auth: failures from ever new addresses do not grow without bound: beyond ten thousand all are forgotten',
+  async t => {
+    const limit = new FailureLimit(() => NOW)
+    for (let failures = 0; failures < 10; failures += 1) limit.failed('first')
+    for (let others = 1; others < 10_000; others += 1) limit.failed(`address ${others}`)
+    t.equal(limit.blocked('first'), true)
+    limit.failed('one more')
+    t.equal(limit.blocked('first'), false)
+  },
+)
