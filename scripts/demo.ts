@@ -69,7 +69,7 @@ async function onSample(stage: Stage): Promise<boolean> {
   await startAndCopy(stage, theirs)
   await liveCommits(stage, catalog, sample.libraries)
   await killedInTheMiddle(stage, catalog, sample.libraries)
-  return showAgreement(stage)
+  return await showAgreement(stage)
 }
 
 async function onExisting(stage: Stage, dir: string): Promise<boolean> {

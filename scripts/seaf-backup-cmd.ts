@@ -7,14 +7,15 @@
  */
 
 import { join } from 'node:path'
-import { Command, CommanderError } from 'commander'
+import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { asBackupError, systemCode } from '../src/shared/errors.js'
 import { CONTROL_SOCKET, findStateDirOnly } from '../src/shared/directories.js'
 import { VERSION } from '../src/shared/version.js'
+import { HEAD_LOG_ENTRIES_MAX } from '../src/shared/wire/control-messages.js'
 import { ControlClient } from './cmd/client.js'
 import { EXIT, NoDaemon, exitCodeOf } from './cmd/exit.js'
 import { renderError } from './cmd/render.js'
-import { status, sync } from './cmd/verbs.js'
+import { libraries, log, status, sync } from './cmd/verbs.js'
 import type { ExitCode } from './cmd/exit.js'
 import type { StatusOptions } from './cmd/verbs.js'
 
@@ -28,14 +29,32 @@ interface WhereFlags {
 interface SyncFlags {
   readonly all: boolean
   readonly force: boolean
+  readonly full: boolean
+  readonly json: boolean
+}
+
+/** A screen or two. */
+const LOG_ENTRIES = 100
+
+interface VerifyFlags {
+  readonly all: boolean
+  readonly history: boolean
+  readonly readData: boolean
   readonly json: boolean
 }
 
 const EXIT_CODES = `
 Exit codes: 0 ok, 1 failed, 2 usage, 3 status: some library failed or behind, 4 no daemon, 130 interrupted`
 
-/** `run` is called with the verb to carry out. Commander's own errors are thrown, not exited with. */
-function commandLine(run: (verb: (client: ControlClient) => Promise<ExitCode>) => Promise<void>, signal: AbortSignal) {
+interface Runners {
+  /** For a verb that asks the daemon. */
+  run(verb: (client: ControlClient) => Promise<ExitCode>): Promise<void>
+  /** For one that needs none. */
+  runAlone(verb: (flags: WhereFlags) => Promise<ExitCode>): Promise<void>
+}
+
+/** Calls a runner with the verb to carry out. Commander's own errors are thrown, not exited with. */
+function commandLine({ run, runAlone }: Runners, signal: AbortSignal) {
   const program = new Command('seaf-backup-cmd')
     .description('Shows and steers the backup of a Seafile server. Runs on the backup host.')
     .version(VERSION)
@@ -54,18 +73,57 @@ function commandLine(run: (verb: (client: ControlClient) => Promise<ExitCode>) =
     .option('--json', 'everything that is known, for programs', false)
     .action((options: StatusOptions) => run(client => status(client, options, signal)))
 
+  program
+    .command('libraries')
+    .description('all libraries: state, lag, size, last change, owner, name')
+    .option('--json', 'everything that is known of each, for programs', false)
+    .action((options: { json: boolean }) => run(client => libraries(client, options, signal)))
+
+  program
+    .command('log')
+    .description('every head that was recorded of a library, newest first')
+    .argument('<library>', 'library id, or as much of its beginning as is unique')
+    .option('-n, --limit <number>', 'at most so many', limitOf, LOG_ENTRIES)
+    .option('--json', 'as JSON', false)
+    .action((library: string, options: { limit: number; json: boolean }) =>
+      run(client => log(client, { library, ...options }, signal)),
+    )
+
+  const verifyVerb = program
+    .command('verify')
+    .description('read the copy itself and report every missing or damaged object; needs no daemon')
+    .argument('[library]', 'library id, or as much of its beginning as is unique')
+    .option('--all', 'every library', false)
+    .option('--history', 'kept history too, not the latest state alone', false)
+    .option('--read-data', 'read and hash every block, not only look whether it is there', false)
+    .option('--json', 'one JSON object a line', false)
+    .action((library: string | undefined, { all, history, readData, json }: VerifyFlags) => {
+      if (all === (library !== undefined)) verifyVerb.error('error: give either a library id or --all')
+      return runAlone(async flags => {
+        const { verify } = await import('./cmd/verify.js')
+        return verify(flags, { library: library ?? null, history, readData }, { json }, signal)
+      })
+    })
+
   const syncVerb = program
     .command('sync')
     .description('back up a library now, and wait until it is done')
     .argument('[library]', 'library id, or as much of its beginning as is unique')
     .option('--all', 'every library', false)
     .option('--force', 'also when the head went back or objects are damaged; what is skipped stays listed', false)
+    .option('--full', 'believe nothing that is here: read every object, fetch again what is absent or damaged', false)
     .option('--json', 'the result as JSON, without progress', false)
-    .action((library: string | undefined, { all, force, json }: SyncFlags) => {
+    .action((library: string | undefined, { all, force, full, json }: SyncFlags) => {
       if (all === (library !== undefined)) syncVerb.error('error: give either a library id or --all')
-      return run(client => sync(client, { library: library ?? null, force }, { json }, signal))
+      return run(client => sync(client, { library: library ?? null, force, full }, { json }, signal))
     })
   return program
+}
+
+function limitOf(text: string): number {
+  const limit = Number(text)
+  if (Number.isInteger(limit) && limit >= 1 && limit <= HEAD_LOG_ENTRIES_MAX) return limit
+  throw new InvalidArgumentError(`It must be from 1 to ${HEAD_LOG_ENTRIES_MAX}.`)
 }
 
 async function main(args: readonly string[]): Promise<ExitCode> {
@@ -73,9 +131,13 @@ async function main(args: readonly string[]): Promise<ExitCode> {
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => interrupt.abort())
 
   let exitCode: ExitCode = EXIT.ok
-  const program = commandLine(async verb => {
-    exitCode = await verb(new ControlClient(socketPath(program.opts<WhereFlags>())))
-  }, interrupt.signal)
+  const program = commandLine(
+    {
+      run: async verb => void (exitCode = await verb(new ControlClient(socketPath(program.opts<WhereFlags>())))),
+      runAlone: async verb => void (exitCode = await verb(program.opts<WhereFlags>())),
+    },
+    interrupt.signal,
+  )
   try {
     await program.parseAsync(args, { from: 'user' })
     return exitCode

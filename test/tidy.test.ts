@@ -23,6 +23,8 @@ const ROOMS: ReadonlyArray<{ room: RegExp; may: readonly RegExp[] }> = [
   { room: /^src\/shared\//, may: [/^src\/shared\//] },
   { room: /^src\/primary\//, may: [/^src\/primary\//, /^src\/shared\//] },
   { room: /^src\/backup\//, may: [/^src\/backup\//, /^src\/shared\//] },
+  // works with no daemon: loaded only when it is asked for
+  { room: /^scripts\/cmd\/verify\.ts$/, may: [/^scripts\/cmd\//, /^src\/backup\/verify\//, /^src\/shared\//] },
   { room: /^scripts\/(seaf-backup-cmd\.ts|cmd\/)/, may: [/^scripts\/cmd\//, GROUND, WIRE] },
   { room: /^scripts\//, may: [/^scripts\//, /^src\/shared\//] },
 ]
@@ -33,7 +35,7 @@ const OWNERS: Readonly<Record<string, RegExp>> = {
   chokidar: /^src\/primary\/changes\/sqlite-watch\.ts$/,
   '@vlasky/zongji': /^src\/primary\/changes\/mysql-binlog\.ts$/,
   undici: /^src\/backup\/sync\/primary-client\.ts$/,
-  'better-sqlite3': /^src\/(shared\/catalog\/[^/]*sqlite[^/]*|backup\/state\/[^/]+)\.ts$/,
+  'better-sqlite3': /^src\/(shared\/catalog\/[^/]*sqlite[^/]*|shared\/state-lock|backup\/state\/[^/]+)\.ts$/,
   mysql2: /^src\/(shared\/catalog\/[^/]*mysql[^/]*|primary\/changes\/binlog-access)\.ts$/,
   pino: /^src\/shared\/log\.ts$/,
   commander: /^scripts\/seaf-backup-cmd\.ts$/,

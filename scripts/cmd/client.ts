@@ -13,12 +13,19 @@ import {
   STATUS_BYTES_MAX,
   SYNC_EVENT_BYTES_MAX,
   decodeControlError,
+  decodeHeadLog,
   decodeStatusReport,
   decodeSyncEvent,
 } from '../../src/shared/wire/control-codec.js'
 import { NoDaemon } from './exit.js'
 import type { IncomingMessage } from 'node:http'
-import type { ControlError, StatusReport, SyncEvent, SyncRequest } from '../../src/shared/wire/control-messages.js'
+import type {
+  ControlError,
+  HeadLogEntry,
+  StatusReport,
+  SyncEvent,
+  SyncRequest,
+} from '../../src/shared/wire/control-messages.js'
 
 /** A daemon answers `status` from memory; after this long it is stuck. */
 const STATUS_MS_MAX = 30_000
@@ -46,6 +53,13 @@ export class ControlClient {
       const seconds = STATUS_MS_MAX / 1000
       throw this.#broken(`read the status: the daemon has not answered for ${seconds} s`, error)
     }
+  }
+
+  /** Newest first, at most `limit`. */
+  async headLog(library: string, limit: number, signal: AbortSignal): Promise<HeadLogEntry[]> {
+    const path = `/v1/log?${new URLSearchParams({ library, limit: String(limit) }).toString()}`
+    const both = AbortSignal.any([signal, AbortSignal.timeout(STATUS_MS_MAX)])
+    return decodeHeadLog(await readWhole(await this.#ask({ method: 'GET', path }, both), STATUS_BYTES_MAX))
   }
 
   /** What the sync reports, until `end` or `error`. Aborting hangs up; the daemon decides what goes on. */

@@ -78,9 +78,13 @@ export function renderLibrary(library: LibraryStatus): string[] {
   if (progress !== null) {
     lines.push(`  progress: ${count(progress.objects, 'object')}, ${byteSize(progress.bytes)} in this attempt`)
   }
+  lines.push(...renderSkipped(library).map(line => `  ${line}`))
   if (failure !== null) lines.push(...renderFailure(failure).map(line => `  ${line}`))
   return lines
 }
+
+/** What `sync --force` went on without. */
+export const renderSkipped = ({ skipped, holes }: LibraryStatus): string[] => renderObjects('skipped', skipped, holes)
 
 /** What was accepted as absent is never left out: such a library is not plainly synchronized. */
 function stateOf({ state, failure, holes, deletedOnPrimary }: LibraryStatus): string {
@@ -106,12 +110,15 @@ export function renderFailure(failure: LibraryFailure): string[] {
   ]
 }
 
-function renderDamaged({ damaged, damagedTotal }: LibraryFailure): string[] {
-  if (damagedTotal === 0) return []
-  const shown = damaged.slice(0, DAMAGED_SHOWN_MAX)
-  const rest = damagedTotal - shown.length
+const renderDamaged = ({ damaged, damagedTotal }: LibraryFailure): string[] =>
+  renderObjects('damaged', damaged, damagedTotal)
+
+function renderObjects(what: string, objects: readonly DamagedObject[], total: number): string[] {
+  if (total === 0) return []
+  const shown = objects.slice(0, DAMAGED_SHOWN_MAX)
+  const rest = total - shown.length
   return [
-    `damaged: ${count(damagedTotal, 'object')}`,
+    `${what}: ${count(total, 'object')}`,
     ...shown.map(object => `  ${damagedObject(object)}`),
     ...(rest > 0 ? [`  and ${rest} more: see --json`] : []),
   ]
@@ -166,4 +173,4 @@ export function byteSize(bytes: number): string {
 export const count = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? '' : 's'}`
 
 /** Control characters and those that turn the direction of writing, as `?`. */
-const plain = (text: string): string => text.replace(/[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, '?')
+export const plain = (text: string): string => text.replace(/[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, '?')

@@ -9,7 +9,8 @@
 import { refusal } from './client.js'
 import { EXIT } from './exit.js'
 import { openProgress, silentProgress } from './progress.js'
-import { count, isBehind, renderFailure, renderStatus } from './render.js'
+import { count, isBehind, renderFailure, renderSkipped, renderStatus } from './render.js'
+import { renderHeadLog, renderLibraries } from './render-lists.js'
 import type { LibraryStatus, SyncEvent, SyncRequest } from '../../src/shared/wire/control-messages.js'
 import type { ControlClient } from './client.js'
 import type { ExitCode } from './exit.js'
@@ -28,6 +29,28 @@ export async function status(client: ControlClient, options: StatusOptions, sign
   }
   process.stdout.write(json ? `${JSON.stringify(report, null, 2)}\n` : renderStatus(report, { verbose }))
   return isBehind(report) ? EXIT.behind : EXIT.ok
+}
+
+/** All of them, one a line, so that they can be sorted and searched. */
+export async function libraries(
+  client: ControlClient,
+  { json }: { json: boolean },
+  signal: AbortSignal,
+): Promise<ExitCode> {
+  const { libraries = [] } = await client.status({ libraries: true }, signal)
+  process.stdout.write(json ? `${JSON.stringify(libraries, null, 2)}\n` : renderLibraries(libraries))
+  return EXIT.ok
+}
+
+/** Every head that was recorded of a library, newest first. */
+export async function log(
+  client: ControlClient,
+  { library, limit, json }: { library: string; limit: number; json: boolean },
+  signal: AbortSignal,
+): Promise<ExitCode> {
+  const entries = await client.headLog(library, limit, signal)
+  process.stdout.write(json ? `${JSON.stringify(entries, null, 2)}\n` : renderHeadLog(entries))
+  return EXIT.ok
 }
 
 interface SyncOutcome {
@@ -83,8 +106,8 @@ async function follow(events: AsyncIterable<SyncEvent>, json: boolean): Promise<
 
 function printOne(library: LibraryStatus): void {
   if (library.state === 'synchronized') {
-    const holes = library.holes > 0 ? `, with ${count(library.holes, 'object')} accepted as absent` : ''
-    process.stdout.write(`${library.id} synchronized${holes}\n`)
+    const holes = library.holes > 0 ? ` with ${count(library.holes, 'missing object')}` : ''
+    process.stdout.write([`${library.id} synchronized${holes}`, ...renderSkipped(library), ''].join('\n'))
   } else {
     process.stderr.write(describeFailed(library))
   }

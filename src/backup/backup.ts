@@ -9,6 +9,7 @@ import { openCatalog } from '../shared/catalog/open-catalog.js'
 import { unusable } from '../shared/daemon.js'
 import { asBackupError, isAbort, reason } from '../shared/errors.js'
 import { aborted } from '../shared/lifecycle.js'
+import { lockState } from '../shared/state-lock.js'
 import { DiskObjectStore } from '../shared/store/disk-object-store.js'
 import { backoffMs, sleep } from '../shared/timing.js'
 import { authKey } from '../shared/wire/auth.js'
@@ -18,6 +19,7 @@ import { Subscriber } from './hints/subscriber.js'
 import { Sweep } from './hints/sweep.js'
 import { LibraryStates } from './state/library-state.js'
 import { openStateDb } from './state/state-db.js'
+import { recallLibraries } from './sync/own-copy.js'
 import { PrimaryClient, readCa } from './sync/primary-client.js'
 import { PullPool } from './sync/pull-pool.js'
 import { SyncEngine } from './sync/sync-engine.js'
@@ -31,23 +33,29 @@ const DATABASE_RETRY = { first: 500, max: 15_000 }
 export async function runBackup(config: BackupConfig, log: Log, signal: AbortSignal): Promise<void> {
   const death = new AbortController()
   const onDeath = (error: unknown) => death.abort(error)
-  const primary = { url: config.primaryUrl.href, syncToken: config.syncToken, ca: readCa(config.caFile) }
+  const primary = {
+    urls: config.primaryUrls.map(url => url.href),
+    syncToken: config.syncToken,
+    ca: readCa(config.caFile),
+  }
   const key = authKey(config.syncToken)
 
   const store = openStore(config)
+  using _lock = lockState(config.stateDir)
   using db = disposable(openStateDb(config.stateDir))
   const states = new LibraryStates(db.value)
-  const control = new BackupControl(states, config.primaryUrl.origin)
+  const control = new BackupControl(states, shown(config.primaryUrls))
   await using _control = await startControlApi({
     socketPath: join(config.stateDir, 'control.sock'),
     target: control,
     log,
   })
-  store.prepare() // only now: another daemon on this state would have been found
+  store.prepare()
   await using catalog = await openCatalogPatiently(config, log, AbortSignal.any([signal, death.signal]))
+  await recallLibraries({ catalog, states, store, log }, signal)
   await using client = new PrimaryClient(primary)
   await using pool = new PullPool({ dataDir: config.dataDir, primary, threads: config.workers, onDeath })
-  await using engine = new SyncEngine({ catalog, states, pool, log, workers: config.workers, onDeath })
+  await using engine = new SyncEngine({ catalog, states, store, pool, log, workers: config.workers, onDeath })
   await using sweep = new Sweep({ client, states, engine, intervalMs: config.sweepIntervalMs, log, onDeath })
   await using subscriber = await Subscriber.start({
     listen: config.listen,
@@ -65,11 +73,13 @@ export async function runBackup(config: BackupConfig, log: Log, signal: AbortSig
     },
   })
   control.attach({ engine, sweep, subscriber })
-  log.info({ events: subscriber.url, primary: config.primaryUrl.origin, libraries: states.size }, 'backup ready')
+  log.info({ events: subscriber.url, primary: shown(config.primaryUrls), libraries: states.size }, 'backup ready')
 
   await aborted(AbortSignal.any([signal, death.signal]))
   if (death.signal.aborted) throw death.signal.reason
 }
+
+const shown = (urls: readonly URL[]): string => urls.map(url => url.origin).join(', ')
 
 function openStore({ dataDir }: BackupConfig): DiskObjectStore {
   try {

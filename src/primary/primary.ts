@@ -9,6 +9,7 @@ import { openCatalogReader } from '../shared/catalog/open-catalog.js'
 import { unusable } from '../shared/daemon.js'
 import { asBackupError, isAbort, reason } from '../shared/errors.js'
 import { aborted } from '../shared/lifecycle.js'
+import { lockState } from '../shared/state-lock.js'
 import { DiskObjectReader } from '../shared/store/disk-object-store.js'
 import { backoffMs, sleep } from '../shared/timing.js'
 import { authKey } from '../shared/wire/auth.js'
@@ -31,6 +32,7 @@ export async function runPrimary(config: PrimaryConfig, log: Log, signal: AbortS
   const both = AbortSignal.any([signal, death.signal])
   const key = authKey(config.syncToken)
   checkDirectories(config)
+  using _lock = lockState(config.stateDir)
 
   await using catalog = await openCatalogPatiently(config, log, both)
   await using pool = new DeltaPool({ dataDir: config.dataDir, key, threads: config.workers, onDeath })

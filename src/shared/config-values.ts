@@ -75,9 +75,19 @@ export class Section {
     return token.toLowerCase()
   }
 
+  /** One or more, separated by commas or spaces; at least one, or a problem. */
+  urls(key: string, protocols: Readonly<Record<string, string>>): readonly URL[] {
+    const texts = (this.text(key) ?? '').split(/[\s,]+/).filter(text => text !== '')
+    if (texts.length === 0) return [this.#parsedUrl(key, protocols, undefined)]
+    return texts.map(text => this.#parsedUrl(key, protocols, text))
+  }
+
   /** `protocols` says what each accepted one stands for, as in { 'http:': 'ws:', 'ws:': 'ws:' }. */
   url(key: string, protocols: Readonly<Record<string, string>>): URL {
-    const text = this.text(key)
+    return this.#parsedUrl(key, protocols, this.text(key))
+  }
+
+  #parsedUrl(key: string, protocols: Readonly<Record<string, string>>, text: string | undefined): URL {
     const names = Object.keys(protocols).map(p => `${p}//`)
     const rule = `must be a URL that begins with ${names.join(' or ')}`
     const url = text === undefined ? null : URL.parse(text)

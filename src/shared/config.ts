@@ -46,8 +46,8 @@ export interface PrimaryConfig extends CommonConfig {
 
 export interface BackupConfig extends CommonConfig {
   readonly role: 'backup'
-  /** http: or https: */
-  readonly primaryUrl: URL
+  /** http: or https:, one for each node of the primary; any of them can be asked. */
+  readonly primaryUrls: readonly URL[]
   readonly sweepIntervalMs: number
 }
 
@@ -86,7 +86,7 @@ export function readPrimaryConfig(flags: DirectoryFlags, env: Environment = proc
 export function readBackupConfig(flags: DirectoryFlags, env: Environment = process.env): BackupConfig {
   return readConfig(flags, env, BACKUP_LISTEN, backup => ({
     role: 'backup' as const,
-    primaryUrl: backup.url('primary_url', { 'http:': 'http:', 'https:': 'https:' }),
+    primaryUrls: backup.urls('primary_url', { 'http:': 'http:', 'https:': 'https:' }),
     sweepIntervalMs: Math.ceil(HOUR_MS * backup.number('sync_poll_interval', POLL_HOURS)),
   }))
 }
@@ -109,7 +109,7 @@ function readConfig<Role extends object>(
   if (mode & 0o004) warnings.push(`${path} holds secrets and can be read by everybody: chmod 640 ${path}`)
 
   const role = readRole(backup)
-  for (const url of Object.values(role)) if (url instanceof URL) warnings.push(...unencrypted(url))
+  for (const url of Object.values(role).flat()) if (url instanceof URL) warnings.push(...unencrypted(url))
   const common: Omit<CommonConfig, 'warnings'> = {
     ...directories,
     database: readDatabase(new Section('database', file, problems), directories.dataDir, env, warnings),

@@ -141,3 +141,24 @@ t.test('command: a library gone from the primary is kept, and shown as deleted t
   t.equal((await pair.heads('backup')).get(repo), head, 'it is kept here')
   t.match((await runCommand(pair, 'status', '--verbose')).stdout, /deleted on primary/)
 })
+
+t.test('command: log shows how each head came, and libraries how each library is', async t => {
+  await using pair = await Pair.start()
+  await pair.settle()
+  const writer = await pair.writer()
+  const repo = await writer.createLibrary({ name: 'Diary', owner: 'jo@example.com' })
+  const first = await writer.commit(repo, [{ op: 'put', path: '/a', content: Buffer.from('a') }])
+  await pair.until('the first head', async () => (await pair.library(repo))?.head === first)
+  const second = await writer.commit(repo, [{ op: 'put', path: '/b', content: Buffer.from('bb') }])
+  await pair.until('the second head', async () => (await pair.library(repo))?.head === second)
+
+  const log = JSON.parse((await runCommand(pair, 'log', repo, '--json')).stdout) as Record<string, unknown>[]
+  t.match(log[0], { head: second, displaced: first, relation: 'forward', cause: 'push' })
+  t.ok(Number(log[0]?.['primaryHadAt']) <= Number(log[0]?.['recordedAt']), 'it was there before it was here')
+  t.match(log.at(-1), { displaced: null, relation: 'new' })
+
+  await pair.until('its size', async () => (await pair.library(repo))?.sizeBytes === 3)
+  const listed = await runCommand(pair, 'libraries')
+  t.equal(listed.code, 0)
+  t.match(listed.stdout, new RegExp(`^${repo} +synchronized .*  3 bytes  .*jo@example.com  Diary$`, 'm'))
+})

@@ -139,3 +139,15 @@ t.test('live: a head that goes back to an older commit is not followed until it 
   t.equal((await pair.heads('backup')).get(repo), old as CommitId, 'forced, it follows')
   t.equal((await pair.library(repo))?.state, 'synchronized')
 })
+
+t.test('live: an agent that is killed is reported as not answering at once, not at the next sweep', async t => {
+  await using pair = await Pair.start()
+  await pair.until('connected', async () => (await pair.status()).primary.agentsConnected === 1)
+  await pair.settle()
+  const killedAt = performance.now()
+
+  await pair.primary.process?.kill()
+
+  await pair.until('said', async () => (await pair.status()).primary.problem?.code === 'PRIMARY_UNREACHABLE')
+  t.ok(performance.now() - killedAt < 5_000)
+})

@@ -150,3 +150,23 @@ t.test(
     t.equal((await pair.status()).primary.reachable, false)
   },
 )
+
+t.test('refusal: of daemons started on one state directory at the same moment, one runs', async t => {
+  await using pair = await Pair.lay()
+  await pair.catalog()
+  for (const role of ['primary', 'backup'] as const) {
+    for (let round = 0; round < 4; round++) {
+      const daemons = [1, 2, 3].map(() => new DaemonProcess(role, ['--conf', join(pair[role].dir, 'conf')]))
+      const refused = () => daemons.filter(daemon => !daemon.running)
+      await pair.until('decided', async () => daemons.every(d => !d.running || / ready"/.test(d.text())))
+      const exits = await Promise.all(refused().map(daemon => daemon.exited))
+      t.strictSame(
+        exits.map(({ code }) => code),
+        [2, 2],
+        `${role}: the others end`,
+      )
+      for (const daemon of refused()) t.match(daemon.text(), /another daemon uses it/)
+      for (const daemon of daemons) await daemon.kill()
+    }
+  }
+})

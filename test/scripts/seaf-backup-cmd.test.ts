@@ -250,7 +250,7 @@ t.test('sync: a library that is synchronized exits with 0, and --force reaches t
   const target = controlTarget(report([library(PHOTOS)]), {
     sync: async (id, { force }, onProgress) => {
       onProgress(progress())
-      return library(id, { holes: force ? 2 : 0 })
+      return library(id, force ? { holes: 2, skipped: [damaged(0), damaged(1)] } : {})
     },
   })
   const { code, out, err } = await runAgainst(target, 'sync', '3f1c')
@@ -259,8 +259,58 @@ t.test('sync: a library that is synchronized exits with 0, and --force reaches t
   t.equal(err, '100 of 400 objects, 1.0 MiB of 4.0 MiB, 1.0 MiB/s, 3.0 s left\n')
 
   const forced = await runAgainst(target, 'sync', '--force', PHOTOS)
-  t.equal(forced.out, `${PHOTOS} synchronized, with 2 objects accepted as absent\n`)
+  t.match(forced.out, `${PHOTOS} synchronized with 2 missing objects\nskipped: 2 objects\n  /2026/0.jpg (block `)
   t.match(JSON.parse((await runAgainst(target, 'sync', PHOTOS, '--json')).out), { id: PHOTOS, state: 'synchronized' })
+})
+
+t.test('libraries: one a line, control characters kept from the terminal, unknown as a word', async t => {
+  const one = library(PHOTOS, { name: 'Pho\u001b[2Jtos', lagMs: 1_200, sizeBytes: 3 * 1_048_576 })
+  const other = library(NOTES, {
+    state: 'waiting',
+    lagMs: null,
+    sizeBytes: null,
+    changedAt: null,
+    owner: null,
+    holes: 2,
+  })
+  const gone = library(MUSIC, { deletedOnPrimary: true })
+  const { code, out } = await runAgainst(controlTarget(report([one, other, gone])), 'libraries')
+  t.equal(code, 0)
+  const lines = out.split('\n').map(line => line.split(/ {2,}/))
+  t.strictSame(lines.slice(0, 4), [
+    ['LIBRARY', 'STATE', 'LAG', 'SIZE', 'LAST CHANGE', 'OWNER', 'NAME'],
+    [PHOTOS, 'synchronized', '1.2 s', '3.0 MiB', '2026-01-02T03:04:05Z', 'jo@example.com', 'Pho?[2Jtos'],
+    [NOTES, 'waiting-2-missing', 'unknown', 'unknown', 'unknown', 'unknown', 'Photos'],
+    [MUSIC, 'deleted', '0 ms', '1.0 MiB', '2026-01-02T03:04:05Z', 'jo@example.com', 'Photos'],
+  ])
+  const json = JSON.parse((await runAgainst(controlTarget(report([one])), 'libraries', '--json')).out) as unknown[]
+  t.match(json, [{ id: PHOTOS, sizeBytes: 3 * 1_048_576 }])
+})
+
+t.test('log: every head that was recorded, newest first; a limit that is none is refused with 2', async t => {
+  const entry = { head: 'b'.repeat(40), displaced: 'a'.repeat(40), relation: 'rewound', cause: 'forced' } as const
+  const entries = [
+    { ...entry, primaryHadAt: null, recordedAt: Date.UTC(2026, 0, 2) },
+    { ...entry, displaced: null, relation: 'new', cause: 'push', primaryHadAt: 1_000, recordedAt: 2_000 } as const,
+  ]
+  const asked: unknown[] = []
+  const headLog = (id: string, limit: number) => (asked.push([id, limit]), entries)
+  const target = controlTarget(report([library(PHOTOS)]), { headLog })
+  const { code, out } = await runAgainst(target, 'log', '3f1c', '--limit', '7')
+  t.equal(code, 0)
+  t.strictSame(asked, [[PHOTOS, 7]])
+  t.strictSame(
+    out.split('\n').map(line => line.split(/ {2,}/)),
+    [
+      ['DURABLE HERE', 'ON THE PRIMARY', 'CAUSE', 'MOVE', 'HEAD', 'DISPLACED'],
+      ['2026-01-02T00:00:00Z', 'unknown', 'forced', 'rewound', 'bbbbbbbbbb', 'aaaaaaaaaa'],
+      ['1970-01-01T00:00:02Z', '1970-01-01T00:00:01Z', 'push', 'new', 'bbbbbbbbbb', '-'],
+      [''],
+    ],
+  )
+  t.strictSame(JSON.parse((await runAgainst(target, 'log', PHOTOS, '--json')).out), entries)
+  t.equal((await runAgainst(target, 'log', PHOTOS, '--limit', '0')).code, 2)
+  t.equal((await runAgainst(target, 'log', 'ffff')).code, 2)
 })
 
 t.test('sync --all: lists those that failed and exits with 1, and with 0 when there are none', async t => {

@@ -122,7 +122,7 @@ t.test('config: the least that a backup needs, and what it then gets by default'
   const { flags } = await install(t, BACKUP + SQLITE)
   const config = readBackupConfig(flags, {})
   t.match(config, { role: 'backup', listen: { host: '0.0.0.0', port: 8086 }, sweepIntervalMs: 3_600_000 })
-  t.equal(config.primaryUrl.href, 'https://primary.example.com/')
+  t.equal(config.primaryUrls[0]?.href, 'https://primary.example.com/')
 })
 
 t.test('config: every key is read in its unit', async t => {

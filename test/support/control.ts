@@ -30,6 +30,9 @@ export const library = (id: string, differs: Partial<LibraryStatus> = {}): Libra
   lagMs: 0,
   recordedAt: Date.UTC(2026, 0, 2, 3, 4, 5, 6),
   holes: 0,
+  skipped: [],
+  sizeBytes: 1_048_576,
+  changedAt: Date.UTC(2026, 0, 2, 3, 4, 5),
   failure: null,
   progress: null,
   ...differs,
@@ -101,6 +104,7 @@ export function controlTarget(status: StatusReport, differs: Partial<ControlTarg
       const message = `find library ${prefix}: ${candidates.length} begin so`
       throw new BackupError('LIBRARY_AMBIGUOUS', message, { candidates })
     },
+    headLog: () => [],
     sync: async id => known.find(l => l.id === id) ?? library(id),
     syncAll: async () => ({
       synchronized: status.counts.synchronized,

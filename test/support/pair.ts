@@ -16,7 +16,7 @@ import { Relay } from './relay.js'
 import type { CatalogWriter } from '../../src/shared/catalog/catalog.js'
 import type { DatabaseConfig } from '../../src/shared/catalog/database-config.js'
 import type { RepoId } from '../../src/shared/ids.js'
-import type { LibraryStatus, StatusReport, SyncEvent } from '../../src/shared/wire/control-messages.js'
+import type { HeadLogEntry, LibraryStatus, StatusReport, SyncEvent } from '../../src/shared/wire/control-messages.js'
 
 export const TOKEN = '0123456789abcdef0123456789abcdef01234567'
 const SETTLE_MS_MAX = 120_000
@@ -37,6 +37,8 @@ export interface PairOptions {
   readonly prepare?: (primaryDir: string) => Promise<void>
   /** Hours; default an hour, so that what arrives came by an event. */
   readonly sweepHours?: number
+  /** Further nodes of the primary that the backup may ask, after the one of this pair. */
+  readonly otherPrimaries?: readonly string[]
   readonly tls?: { readonly cert: string; readonly key: string; readonly ca: string }
 }
 
@@ -128,12 +130,18 @@ export class Pair implements AsyncDisposable {
   }
 
   /** `sync` as the command does it; the events, the last of which is `end` or `error`. */
-  async sync(library: string | null, force = false): Promise<SyncEvent[]> {
-    const text = await this.#control('POST', '/v1/sync', JSON.stringify({ library, force }))
+  async sync(library: string | null, force = false, full = false): Promise<SyncEvent[]> {
+    const text = await this.#control('POST', '/v1/sync', JSON.stringify({ library, force, full }))
     return text
       .trim()
       .split('\n')
       .map(line => JSON.parse(line) as SyncEvent)
+  }
+
+  /** Newest first. */
+  async headLog(library: string): Promise<HeadLogEntry[]> {
+    const answer = JSON.parse(await this.#control('GET', `/v1/log?library=${library}`)) as { entries: HeadLogEntry[] }
+    return answer.entries
   }
 
   async heads(side: 'primary' | 'backup'): Promise<Map<RepoId, string>> {
@@ -187,7 +195,7 @@ export class Pair implements AsyncDisposable {
       ...secure,
     ])
     await writeConf(this.backup, options.backup, [
-      `primary_url = ${tls ? 'https' : 'http'}://${host}:${this.primary.relay.port}`,
+      `primary_url = ${[`${tls ? 'https' : 'http'}://${host}:${this.primary.relay.port}`, ...(options.otherPrimaries ?? [])].join(', ')}`,
       `sync_poll_interval = ${options.sweepHours ?? 1}`,
       ...secure,
     ])

@@ -10,6 +10,11 @@ export class Relay implements AsyncDisposable {
   readonly #sockets = new Set<Socket>()
   #target: number | undefined
   #cut = false
+  #held = false
+  /** From the target, with the way back of each. */
+  readonly #back = new Map<Socket, Socket>()
+  /** Bytes of requests that went to the target. */
+  bytesToTarget = 0
   /** Bytes that came back from the target: what a daemon behind it has sent. */
   bytesFromTarget = 0
   /** Called as they come: a test may act in the middle of a transfer. */
@@ -46,6 +51,17 @@ export class Relay implements AsyncDisposable {
     this.#cut = false
   }
 
+  /** Connections stay, and nothing comes back from the target until `release`. */
+  hold(): void {
+    this.#held = true
+    for (const [far, near] of this.#back) far.unpipe(near).pause()
+  }
+
+  release(): void {
+    this.#held = false
+    for (const [far, near] of this.#back) far.pipe(near)
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.cut()
     await new Promise<void>(resolve => this.#server.close(() => resolve()))
@@ -63,6 +79,7 @@ export class Relay implements AsyncDisposable {
       one.on('error', () => other.destroy())
       one.on('close', () => {
         this.#sockets.delete(one)
+        this.#back.delete(one)
         other.destroy()
       })
     }
@@ -70,7 +87,10 @@ export class Relay implements AsyncDisposable {
       this.bytesFromTarget += chunk.byteLength
       this.onBytes(this.bytesFromTarget)
     })
+    near.on('data', (chunk: Buffer) => (this.bytesToTarget += chunk.byteLength))
     near.pipe(far)
-    far.pipe(near)
+    this.#back.set(far, near)
+    if (this.#held) far.pause()
+    else far.pipe(near)
   }
 }

@@ -76,6 +76,12 @@ export class Timeline {
     }
   }
 
+  /** `sync --force` of one library. */
+  adopt(repo: string, step: TimelineStep): void {
+    const head = step.libraries[repo]?.head ?? ''
+    this.states.set(repo, { head, state: 'synchronized', code: null, deletedOnPrimary: false })
+  }
+
   /** What the independent reader found on the primary after that step. */
   async expected(step: TimelineStep): Promise<Expected> {
     const dir = (await readdir(join(this.archive, 'steps'))).find(name => Number(name.slice(0, 3)) === step.step) ?? ''

@@ -6,12 +6,12 @@ import { BackupError, asBackupError, isAbort } from '../../shared/errors.js'
 import { VERSION } from '../../shared/version.js'
 import { behindOrFailed, libraryStatus, statusReport } from './status.js'
 import type { RepoId } from '../../shared/ids.js'
-import type { LibraryStatus, StatusReport, SyncProgress } from '../../shared/wire/control-messages.js'
+import type { HeadLogEntry, LibraryStatus, StatusReport, SyncProgress } from '../../shared/wire/control-messages.js'
 import type { Subscriber } from '../hints/subscriber.js'
 import type { Sweep } from '../hints/sweep.js'
 import type { Library, LibraryStates } from '../state/library-state.js'
 import type { SyncEngine } from '../sync/sync-engine.js'
-import type { ControlTarget } from './control-api.js'
+import type { ControlTarget, SyncOptions } from './control-api.js'
 
 /** Failures that a person gets to read at once; the rest is counted. */
 const FAILED_LISTED_MAX = 1_000
@@ -49,6 +49,10 @@ export class BackupControl implements ControlTarget {
     )
   }
 
+  headLog(library: string, limit: number): HeadLogEntry[] {
+    return this.states.headLog(library as RepoId, limit)
+  }
+
   resolve(idOrPrefix: string): string {
     const wanted = idOrPrefix.toLowerCase()
     if (this.states.get(wanted as RepoId)) return wanted
@@ -69,7 +73,7 @@ export class BackupControl implements ControlTarget {
 
   async sync(
     id: string,
-    { force }: { force: boolean },
+    options: SyncOptions,
     onProgress: (progress: SyncProgress) => void,
     signal: AbortSignal,
   ): Promise<LibraryStatus> {
@@ -77,7 +81,7 @@ export class BackupControl implements ControlTarget {
     const library = this.states.ensure(id as RepoId)
     if (engine.line) await sweep.now(signal) // says why, if the line is still broken
     try {
-      await engine.request(library.repo, { force, onProgress }, signal)
+      await engine.request(library.repo, { ...options, onProgress }, signal)
     } catch (error) {
       if (isAbort(error)) throw error
       const problem = asBackupError(error)
@@ -88,14 +92,14 @@ export class BackupControl implements ControlTarget {
   }
 
   async syncAll(
-    { force }: { force: boolean },
+    options: SyncOptions,
     onProgress: (done: number, libraries: number, progress: SyncProgress) => void,
     signal: AbortSignal,
   ): Promise<{ synchronized: number; failed: number; failedLibraries: LibraryStatus[] }> {
     const { engine, sweep } = this.#running()
     await sweep.now(signal) // what the primary has now is what "all" means
     const all = [...this.states.all()].filter(library => !library.deleted)
-    const behind = all.filter(library => behindOrFailed(library) || engine.has(library.repo))
+    const behind = all.filter(library => options.full || behindOrFailed(library) || engine.has(library.repo))
     const progress = new Map<Library, SyncProgress>()
     const startedAt = performance.now()
     let done = all.length - behind.length
@@ -108,7 +112,7 @@ export class BackupControl implements ControlTarget {
           report()
         }
         try {
-          await engine.request(library.repo, { force, onProgress: onOne }, signal)
+          await engine.request(library.repo, { ...options, onProgress: onOne }, signal)
         } catch (error) {
           if (isAbort(error)) throw error
           if (!library.deleted) failed.push(library)

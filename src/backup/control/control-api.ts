@@ -9,18 +9,22 @@
 import { createServer } from 'node:http'
 import { BackupError, asBackupError, isAbort } from '../../shared/errors.js'
 import { CONTROL_REQUEST_BYTES_MAX, decodeSyncRequest } from '../../shared/wire/control-codec.js'
+import { HEAD_LOG_ENTRIES_MAX } from '../../shared/wire/control-messages.js'
 import { listenOnControlSocket } from './control-socket.js'
 import { nextStep } from './next-step.js'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Log } from '../../shared/log.js'
 import type {
   ControlError,
+  HeadLogEntry,
   LibraryStatus,
   StatusReport,
   SyncEvent,
   SyncProgress,
   SyncRequest,
 } from '../../shared/wire/control-messages.js'
+
+export type SyncOptions = Omit<SyncRequest, 'library'>
 
 /** What the daemon can be asked and told. */
 export interface ControlTarget {
@@ -33,17 +37,20 @@ export interface ControlTarget {
    */
   resolve(idOrPrefix: string): string
 
+  /** Newest first; `library` as `resolve` gives it. */
+  headLog(library: string, limit: number): HeadLogEntry[]
+
   /** Resolves when the library is synchronized or failed. Aborting ends the wait; the sync itself may go on. */
   sync(
     library: string,
-    options: { force: boolean },
+    options: SyncOptions,
     onProgress: (progress: SyncProgress) => void,
     signal: AbortSignal,
   ): Promise<LibraryStatus>
 
   /** As `sync`, for all libraries; `failedLibraries` may be cut short, `failed` counts all. */
   syncAll(
-    options: { force: boolean },
+    options: SyncOptions,
     onProgress: (librariesDone: number, libraries: number, progress: SyncProgress) => void,
     signal: AbortSignal,
   ): Promise<{ synchronized: number; failed: number; failedLibraries: LibraryStatus[] }>
@@ -137,12 +144,21 @@ async function route(
       response.writeHead(200, { ...CLOSE, 'content-type': 'application/json' }).end(JSON.stringify(report))
       return
     }
+    case 'GET /v1/log': {
+      const limit = Number(url?.searchParams.get('limit') ?? HEAD_LOG_ENTRIES_MAX)
+      if (!Number.isInteger(limit) || limit < 1 || limit > HEAD_LOG_ENTRIES_MAX)
+        throw new BackupError('BAD_REQUEST', `read the head log: limit must be from 1 to ${HEAD_LOG_ENTRIES_MAX}`)
+      const library = target.resolve(url?.searchParams.get('library') ?? '')
+      const entries = target.headLog(library, limit)
+      response.writeHead(200, { ...CLOSE, 'content-type': 'application/json' }).end(JSON.stringify({ entries }))
+      return
+    }
     case 'POST /v1/sync': {
-      const { library, force } = decodeSyncRequest(await readBody(request, signal))
+      const { library, force, full } = decodeSyncRequest(await readBody(request, signal))
       const resolved = library === null ? null : target.resolve(library)
-      log.info({ repo: resolved, force }, 'sync asked for by the command')
+      log.info({ repo: resolved, force, full }, 'sync asked for by the command')
       response.writeHead(200, { ...CLOSE, 'content-type': 'application/x-ndjson' })
-      await sync({ library: resolved, force }, response, target, signal)
+      await sync({ library: resolved, force, full }, response, target, signal)
       response.end()
       return
     }
@@ -154,7 +170,7 @@ async function route(
 }
 
 async function sync(
-  { library, force }: SyncRequest,
+  { library, force, full }: SyncRequest,
   response: ServerResponse,
   target: ControlTarget,
   signal: AbortSignal,
@@ -166,13 +182,13 @@ async function sync(
   if (library === null) {
     send({ type: 'started', library, libraries: target.status({ libraries: false }).counts.total })
     const onProgress = (done: number, _libraries: number, p: SyncProgress) => progress(done, p)
-    const { synchronized, failed, failedLibraries } = await target.syncAll({ force }, onProgress, signal)
+    const { synchronized, failed, failedLibraries } = await target.syncAll({ force, full }, onProgress, signal)
     for (const failedLibrary of failedLibraries) send({ type: 'library', library: failedLibrary })
     send({ type: 'end', synchronized, failed })
     return
   }
   send({ type: 'started', library, libraries: 1 })
-  const status = await target.sync(library, { force }, p => progress(0, p), signal)
+  const status = await target.sync(library, { force, full }, p => progress(0, p), signal)
   send({ type: 'library', library: status })
   const synchronized = status.state === 'synchronized' ? 1 : 0
   send({ type: 'end', synchronized, failed: 1 - synchronized })

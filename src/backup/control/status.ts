@@ -3,9 +3,9 @@
 import { isBehind, lagMs, stateOf } from '../state/library-state.js'
 import { nextStep } from './next-step.js'
 import type { BackupError } from '../../shared/errors.js'
-import type { LibraryFailure, LibraryStatus, StatusReport } from '../../shared/wire/control-messages.js'
+import type { DamagedObject, LibraryFailure, LibraryStatus, StatusReport } from '../../shared/wire/control-messages.js'
 import type { Agent } from '../hints/subscriber.js'
-import type { Library } from '../state/library-state.js'
+import type { KnownHole, Library } from '../state/library-state.js'
 
 /** So many damaged objects are listed; all are counted. */
 const DAMAGED_MAX = 1_000
@@ -65,6 +65,7 @@ function primaryStatus(input: StatusInput, now: number): StatusReport['primary']
 
 export function libraryStatus(library: Library, now = performance.now()): LibraryStatus {
   const lag = lagMs(library, now)
+  const accepted = library.holes.filter(hole => hole.accepted)
   return {
     id: library.repo,
     name: library.rows?.info?.name ?? null,
@@ -75,7 +76,10 @@ export function libraryStatus(library: Library, now = performance.now()): Librar
     primaryHead: library.primaryHead,
     lagMs: lag === null ? null : Math.round(lag),
     recordedAt: library.recordedAt,
-    holes: library.holes.filter(hole => hole.accepted).length,
+    holes: accepted.length,
+    skipped: accepted.slice(0, DAMAGED_MAX).map(shownHole),
+    sizeBytes: library.rows?.size?.bytes ?? null,
+    changedAt: library.rows?.info?.updateTime ? library.rows.info.updateTime * 1000 : null,
     failure: library.failure && failureStatus(library, library.failure, now),
     progress: library.progress,
   }
@@ -90,12 +94,12 @@ function failureStatus(library: Library, failure: NonNullable<Library['failure']
     nextStep: nextStep(code, library.repo),
     retrying: retryAt !== undefined,
     retryInMs: retryAt === undefined ? null : Math.max(0, Math.round(retryAt - now)),
-    damaged: damaged
-      .slice(0, DAMAGED_MAX)
-      .map(({ kind, id, problem, path, where }) => ({ kind, id, problem, path, where })),
+    damaged: damaged.slice(0, DAMAGED_MAX).map(shownHole),
     damagedTotal: damaged.length,
   }
 }
+
+const shownHole = ({ kind, id, problem, path, where }: KnownHole): DamagedObject => ({ kind, id, problem, path, where })
 
 export const behindOrFailed = (library: Library): boolean =>
   !library.deleted && (isBehind(library) || library.failure !== null || library.head === null)

@@ -149,6 +149,7 @@ export class Subscriber implements AsyncDisposable {
       clearTimeout(silence)
       this.#agents.delete(socket)
       this.log.info({ peer: address }, 'agent disconnected')
+      this.hints.sweep('an agent disconnected') // is the primary away, or only its events?
     })
     socket.on('message', (data: Buffer) => {
       listenOn()

@@ -1,8 +1,8 @@
 /**
  * Comparing every head: the one thing that finds what all hints have lost.
  *
- * At start, every `sync_poll_interval`, and at once after an agent connected or
- * one of its messages was lost. Costs one listing, O(libraries); no object is
+ * At start, every `sync_poll_interval`, and at once after an agent connected,
+ * disconnected, or one of its messages was lost. Costs one listing, O(libraries); no object is
  * touched. Reports what is gone from the primary, never deletes it.
  */
 

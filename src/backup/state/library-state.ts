@@ -12,13 +12,14 @@
  */
 
 import { isErrorCode } from '../../shared/errors.js'
+import { HEAD_LOG_ENTRIES_MAX } from '../../shared/wire/control-messages.js'
 import { parseLibraryRows } from '../../shared/wire/rows-codec.js'
 import { openError, stateError } from './state-db.js'
 import type { Database as Db, Statement } from 'better-sqlite3'
 import type { ErrorCode } from '../../shared/errors.js'
 import type { LibraryListing, LibraryRows } from '../../shared/catalog/catalog.js'
 import type { CommitId, RepoId } from '../../shared/ids.js'
-import type { DamagedObject, LibraryState, SyncProgress } from '../../shared/wire/control-messages.js'
+import type { DamagedObject, HeadLogEntry, LibraryState, SyncProgress } from '../../shared/wire/control-messages.js'
 import type { Hole } from '../sync/damage.js'
 import type { Relation } from '../sync/own-history.js'
 import type { Vouched } from '../sync/pull.js'
@@ -218,9 +219,12 @@ export class LibraryStates {
     })
   }
 
-  /** Everything whole is here, and no row has moved yet: what was pulled is remembered, with what it lacks. */
-  pulled(library: Library, vouched: Vouched, damaged: readonly DamagedObject[]): void {
-    library.vouched = vouched
+  /**
+   * Everything whole is here, and no row has moved yet: what was pulled is remembered, with what it lacks.
+   * Null: the head's own commit is lacking, so what was vouched for before still is.
+   */
+  pulled(library: Library, vouched: Vouched | null, damaged: readonly DamagedObject[]): void {
+    if (vouched) library.vouched = vouched
     const accepted = new Set(library.holes.filter(hole => hole.accepted).map(hole => hole.id))
     library.holes = damaged.map(d => ({ ...d, accepted: accepted.has(d.id) }))
     this.#write(library, 'record what was pulled', () => this.#writeHoles(library))
@@ -243,9 +247,21 @@ export class LibraryStates {
     this.#write(library, 'record a head that was found')
   }
 
+  /** What was vouched for is not here any more: behind, whatever its rows say, until all of it was pulled again. */
+  lost(library: Library): void {
+    library.vouched = null
+    library.digest = null
+    this.#write(library, 'record that objects are gone')
+  }
+
   /** Newest first. */
-  headLog(repo: RepoId): unknown[] {
-    return this.#db.prepare('SELECT * FROM head_log WHERE repo = ? ORDER BY id DESC').all(repo)
+  headLog(repo: RepoId, limit = HEAD_LOG_ENTRIES_MAX): HeadLogEntry[] {
+    return this.#db
+      .prepare(
+        `SELECT head, displaced, relation, cause, primary_had_at AS primaryHadAt, recorded_at AS recordedAt
+         FROM head_log WHERE repo = ? ORDER BY id DESC LIMIT ?`,
+      )
+      .all(repo, limit) as HeadLogEntry[]
   }
 
   #write(library: Library, operation: string, more: () => void = () => {}): void {

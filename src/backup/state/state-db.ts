@@ -42,7 +42,7 @@ const MIGRATIONS: readonly string[] = [
      repo TEXT NOT NULL,
      head TEXT NOT NULL,
      displaced TEXT,
-     relation TEXT NOT NULL,  -- new, forward, revisit, rewound, diverged
+     relation TEXT NOT NULL,  -- new, forward, revisit, unproven, rewound, diverged
      cause TEXT NOT NULL,     -- push, sweep, manual, forced
      primary_had_at INTEGER,  -- Unix ms by our clock; null: not known
      recorded_at INTEGER NOT NULL

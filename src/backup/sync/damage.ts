@@ -28,10 +28,8 @@ export interface DamageSearch {
   readonly want: CommitId
   /** Root of the wanted head; null when that commit itself cannot be had. */
   readonly headRoot: string | null
-  /** Roots of other kept commits of this pull. */
+  /** Roots of other trees that are owed: searched until every hole was found. */
   readonly olderRoots: readonly string[]
-  /** Where a hole of an earlier attempt was found then. */
-  readonly known: ReadonlyMap<string, string | null>
   readonly signal: AbortSignal
 }
 
@@ -42,13 +40,16 @@ export async function locateDamage(search: DamageSearch): Promise<DamagedObject[
   if (search.headRoot !== null) await walk(search, search.headRoot, seen, head)
   const missingFromHead = [...search.holes.keys()].filter(id => !head.has(id))
   // history is searched only for what the latest state does not explain
-  if (missingFromHead.length > 0) for (const root of search.olderRoots) await walk(search, root, seen, older)
+  for (const root of search.olderRoots) {
+    if (missingFromHead.every(id => older.has(id))) break
+    await walk(search, root, seen, older)
+  }
   return [...search.holes.values()].map(hole => {
     const path = head.get(hole.id)
     if (path !== undefined) return { ...hole, path, where: 'head' }
     // the head commit itself: nothing of the latest state can be had
     if (hole.id === search.want) return { ...hole, path: null, where: 'head' }
-    return { ...hole, path: older.get(hole.id) ?? search.known.get(hole.id) ?? null, where: 'history' }
+    return { ...hole, path: older.get(hole.id) ?? null, where: 'history' }
   })
 }
 

@@ -99,6 +99,11 @@ export class Frontier {
     return false
   }
 
+  /** It was asked for, and the primary cannot give it. */
+  lacks(id: string): boolean {
+    return this.#givenUp.has(id)
+  }
+
   /** Facts of a commit of this pull or of our store. */
   facts(id: CommitId): CommitFacts | undefined | Promise<CommitFacts | undefined> {
     return this.#commits.get(id) ?? this.options.readFacts(id)
@@ -201,7 +206,7 @@ export class Frontier {
     if (!this.#vouched) return false
     if (id === this.options.base?.commit) return true
     const ours = await this.options.readFacts(id)
-    return ours !== undefined && (await this.#vouched.has(id, ours.ctime))
+    return ours !== undefined && (await this.#vouched.has(id))
   }
 
   #beginTree(pulled: PulledCommit): void {

@@ -12,9 +12,11 @@
 
 import { BackupError } from '../../shared/errors.js'
 import { short } from '../../shared/ids.js'
+import { isHere } from './own-copy.js'
 import type { Catalog } from '../../shared/catalog/catalog.js'
 import type { CommitId, RepoId } from '../../shared/ids.js'
 import type { Log } from '../../shared/log.js'
+import type { DiskObjectReader } from '../../shared/store/disk-object-store.js'
 import type { DamagedObject, SyncProgress } from '../../shared/wire/control-messages.js'
 import type { Cause, Library, LibraryStates } from '../state/library-state.js'
 import type { PullPool } from './pull-pool.js'
@@ -23,6 +25,7 @@ import type { PullResult } from './pull.js'
 export interface SyncParts {
   readonly catalog: Catalog
   readonly states: LibraryStates
+  readonly store: DiskObjectReader
   readonly pool: PullPool
   readonly log: Log
 }
@@ -30,6 +33,8 @@ export interface SyncParts {
 export interface SyncOrder {
   /** Follow a head that does not descend from ours, and accept what the primary cannot give. */
   readonly force: boolean
+  /** Nothing that is here vouches for anything: every object is looked at. */
+  readonly full: boolean
   readonly cause: Cause
   readonly onProgress: (progress: SyncProgress) => void
 }
@@ -41,13 +46,20 @@ export async function syncLibrary(
   parts: SyncParts,
   signal: AbortSignal,
 ): Promise<void> {
-  const recorded = await readRecordedHead(library, parts, signal)
-  let fence: { readonly storeId: RepoId; readonly gcId: string | null } | undefined
+  const own = await readOwnRows(library, parts, signal)
+  const { recorded } = own
+  let { fence } = own
+  const baseCommit = library.rows?.virtual?.baseCommit ?? null
+  const lacksBase = library.holes.some(({ id }) => id === baseCommit)
   const job = {
     repo: library.repo,
     recorded,
-    vouched: library.vouched,
-    holes: library.holes.map(({ kind, id, problem, path }) => ({ kind, id, problem, path })),
+    vouched: order.full ? null : library.vouched,
+    baseKnown: lacksBase || order.full ? null : baseCommit,
+    // the base commit is the origin's: it is asked for there
+    holes: library.holes
+      .filter(({ id }) => id !== baseCommit)
+      .map(({ kind, id, problem, path }) => ({ kind, id, problem, path })),
     force: order.force,
   }
   const result = await parts.pool.pull(
@@ -55,20 +67,22 @@ export async function syncLibrary(
     {
       library: async frame => {
         const storeId = frame.rows.virtual?.originRepo ?? frame.rows.repo
-        fence = { storeId, gcId: await parts.catalog.gcId(storeId, signal) }
+        if (fence?.storeId !== storeId) fence = { storeId, gcId: await parts.catalog.gcId(storeId, signal) }
         parts.states.heard(library, frame.rows.head, frame.digest)
       },
-      checkpoint: (vouched, holes) => parts.states.checkpoint(library, vouched, holes),
+      checkpoint: (vouched, holes) => {
+        library.vouchedGc = fence?.gcId ?? null
+        parts.states.checkpoint(library, vouched, holes)
+      },
       progress: order.onProgress,
     },
     signal,
   )
   const pulled = expectPulled(library, result)
   const accepted = order.force || holesAccepted(library, pulled.damaged)
-  if (pulled.rootId !== null) {
-    library.vouchedGc = fence?.gcId ?? null
-    parts.states.pulled(library, { commit: pulled.want, since: pulled.library.truncateTime }, pulled.damaged)
-  }
+  if (pulled.rootId !== null) library.vouchedGc = fence?.gcId ?? null
+  const vouched = pulled.rootId === null ? null : { commit: pulled.want, since: pulled.library.truncateTime }
+  parts.states.pulled(library, vouched, pulled.damaged)
   const inHead = pulled.damaged.filter(d => d.where === 'head')
   if (pulled.rootId === null || (inHead.length > 0 && !accepted)) throw damageError(library, pulled.damaged)
   await moveHead(library, pulled, { order, recorded, gcId: fence?.gcId ?? null, accepted, parts }, signal)
@@ -77,8 +91,14 @@ export async function syncLibrary(
 
 type Pulled = PullResult & { readonly kind: 'pulled' }
 
+interface OwnRows {
+  readonly recorded: CommitId | null
+  /** As it was before anything was vouched for; undefined: no such library here yet. */
+  readonly fence: { readonly storeId: RepoId; readonly gcId: string | null } | undefined
+}
+
 /** Our Branch row is the truth about what we recorded; the state database only remembers it. */
-async function readRecordedHead(library: Library, parts: SyncParts, signal: AbortSignal): Promise<CommitId | null> {
+async function readOwnRows(library: Library, parts: SyncParts, signal: AbortSignal): Promise<OwnRows> {
   const ours = await parts.catalog.read(library.repo, signal)
   const recorded = ours?.rows.head ?? null
   if (recorded !== library.head) {
@@ -91,7 +111,11 @@ async function readRecordedHead(library: Library, parts: SyncParts, signal: Abor
   // our own seaf-gc keeps what the recorded head reaches; what was pulled beyond it may be gone
   const collected = ours !== undefined && ours.gcId !== library.vouchedGc && library.vouched?.commit !== recorded
   if (collected) library.vouched = null
-  return recorded
+  if (!isHere(library, parts.store)) {
+    parts.log.error({ repo: library.repo }, 'objects are gone from here; all are pulled again')
+    parts.states.lost(library)
+  }
+  return { recorded, fence: ours && { storeId: ours.rows.virtual?.originRepo ?? library.repo, gcId: ours.gcId } }
 }
 
 function expectPulled(library: Library, result: PullResult): Pulled {

@@ -7,9 +7,9 @@
  */
 
 import { FRAME, broken, decodeAbsent, frameId } from '../../shared/wire/frames.js'
-import { BackupError } from '../../shared/errors.js'
-import { ID_BYTES, short } from '../../shared/ids.js'
+import { ID_BYTES } from '../../shared/ids.js'
 import { NotWhatItsNameSays, verify } from '../../shared/store/verify.js'
+import { primaryChanged } from './same-rules.js'
 import type { RepoId } from '../../shared/ids.js'
 import type { ObjectBatch, ObjectKind, ObjectStore } from '../../shared/store/object-store.js'
 import type { VerifiedObject } from '../../shared/store/verify.js'
@@ -49,12 +49,7 @@ const KIND_OF = { [FRAME.commit]: 'commits', [FRAME.fs]: 'fs', [FRAME.block]: 'b
 
 /** Objects that seaf-gc took while they were asked for are no damage: the library is asked for anew, under its new rules. */
 export function expectUnchanged(end: EndFrame, repo: RepoId): void {
-  if (!end.changed) return
-  throw new BackupError(
-    'PRIMARY_CHANGED',
-    `pull ${short(repo)}: the head, the history rule or seaf-gc of the primary changed while objects were being read`,
-    { repo },
-  )
+  if (end.changed) throw primaryChanged(repo)
 }
 
 export class ObjectIntake implements AsyncDisposable {
@@ -109,10 +104,8 @@ export class ObjectIntake implements AsyncDisposable {
   }
 
   /** The sender cannot give it. Of what is not owed (older commits) nothing is noted. */
-  absent({ kind, id, problem }: Absent): void {
-    if (!this.#options.frontier.expects(kind, id)) return
-    this.#options.frontier.giveUp(id)
-    this.#holes.set(id, { kind, id, problem })
+  absent({ kind, id, problem }: Absent): void | Promise<void> {
+    if (this.#options.frontier.expects(kind, id)) return this.#lacks({ kind, id, problem })
   }
 
   /** Resolves when every named block is here or given up. */
@@ -136,8 +129,7 @@ export class ObjectIntake implements AsyncDisposable {
       for (const { kind, id } of objects) {
         if (!frontier.expects(kind, id)) continue
         if (!this.#corrupt.has(id)) throw broken('an answer that leaves out what was asked for')
-        frontier.giveUp(id)
-        this.#holes.set(id, { kind, id, problem: 'corrupt' })
+        await this.#lacks({ kind, id, problem: 'corrupt' })
       }
     }
   }
@@ -150,6 +142,16 @@ export class ObjectIntake implements AsyncDisposable {
     this.#stop.abort()
     await Promise.all(this.#fetches)
     await this.#batch.discard()
+  }
+
+  /** A hole, unless it is here: pulled before seaf-gc or damage took it from the primary. */
+  async #lacks(hole: Hole): Promise<void> {
+    const { store, repo, storeId, frontier } = this.#options
+    const { kind, id } = hole
+    const read = await store.read({ kind, storeId: kind === 'commits' ? repo : storeId, id })
+    if (read.state === 'whole') return frontier.arrived(read.object)
+    frontier.giveUp(id)
+    this.#holes.set(id, hole)
   }
 
   #verified(kind: ObjectKind, id: string, bytes: Buffer): VerifiedObject | undefined {

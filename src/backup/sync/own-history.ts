@@ -45,8 +45,8 @@ export class Ancestors {
     private readonly follows: (ctime: number, isFirst: boolean) => boolean = () => true,
   ) {}
 
-  /** `notBefore`: ctime of `id`; parents are older than their children, so the walk ends below it (with a day of grace for clocks). */
-  async has(id: CommitId, notBefore: number): Promise<boolean> {
+  /** Reads everything before it says no: commits are dated by whoever made them, so no date proves that one is not below. */
+  async has(id: CommitId): Promise<boolean> {
     if (!this.#started) {
       this.#started = true
       await this.#reach(this.from)
@@ -54,13 +54,14 @@ export class Ancestors {
     while (!this.#reached.has(id)) {
       const next = this.#queue.pop()
       if (!next) return false
-      if (next.ctime < notBefore - CLOCK_GRACE_SECONDS) {
-        this.#queue.push(next)
-        return false
-      }
       if (this.follows(next.ctime, next.id === this.from)) for (const parent of next.parents) await this.#reach(parent)
     }
     return true
+  }
+
+  /** Found so far, those that cannot be read among them. */
+  get reached(): ReadonlySet<CommitId> {
+    return this.#reached
   }
 
   async #reach(id: CommitId): Promise<void> {
@@ -71,34 +72,61 @@ export class Ancestors {
   }
 }
 
-/** Commits are dated by whoever made them: desktop clocks are wrong by hours, seldom by days. */
-const CLOCK_GRACE_SECONDS = 86_400
-
 /** What our copy vouches for: the history that was kept when `head` was pulled. */
 export function vouchedHistory(head: CommitId, since: number, read: ReadFacts): Ancestors {
   return new Ancestors(head, read, (ctime, isHead) => followsParents(since, ctime, isHead))
 }
 
+/** What the rule keeps from `head` on, with the roots of their trees; undefined: a commit that is owed and not here. */
+export async function keptHistory(
+  head: CommitId,
+  truncateTime: number,
+  read: ReadFacts,
+): Promise<Map<CommitId, string | undefined>> {
+  const kept = new Map<CommitId, string | undefined>()
+  const todo = [head]
+  for (let id = todo.pop(); id; id = todo.pop()) {
+    if (kept.has(id)) continue
+    const facts: CommitFacts | undefined = await read(id)
+    kept.set(id, facts?.rootId)
+    if (facts && followsParents(truncateTime, facts.ctime, id === head)) todo.push(...facts.parents)
+  }
+  return kept
+}
+
 /**
  * `new`: we have no head. `revisit`: the primary went to a commit that it had within the same second, as its server does.
+ * `unproven`: a commit between the two is lost, and with it the proof of descent: damage in history, which keeps no head.
  * `rewound`: an older commit of our own history. `diverged`: neither descends from ours nor is part of our history.
- * (`isNew` of `relate`: this pull brought the commit, so it cannot lie in our history.)
  */
-export type Relation = 'new' | 'same' | 'forward' | 'revisit' | 'rewound' | 'diverged'
+export type Relation = 'new' | 'same' | 'forward' | 'revisit' | 'unproven' | 'rewound' | 'diverged'
+
+/** What the pull that brings a head knows of it. */
+export interface Brought {
+  /** The pull brought the head itself, so that it cannot lie in our history. */
+  readonly isNew: boolean
+  /** The primary owes this commit and cannot give it. */
+  readonly lost: (id: CommitId) => boolean
+}
 
 export async function relate(
   ours: CommitId | null,
   theirs: CommitId,
   read: ReadFacts,
-  isNew: boolean,
+  { isNew, lost }: Brought,
 ): Promise<Relation> {
   if (ours === null) return 'new'
   if (ours === theirs) return 'same'
   const our = await read(ours)
   const their = await read(theirs)
   // a commit that we had decides first: parent chains can hold cycles, and then both would be true
-  if (!isNew && (await new Ancestors(ours, read).has(theirs, their?.ctime ?? -Infinity))) {
+  if (!isNew && (await new Ancestors(ours, read).has(theirs))) {
     return our && their && our.ctime === their.ctime ? 'revisit' : 'rewound'
   }
-  return (await new Ancestors(theirs, read).has(ours, our?.ctime ?? -Infinity)) ? 'forward' : 'diverged'
+  const above = new Ancestors(theirs, read)
+  if (await above.has(ours)) return 'forward'
+  const below = new Ancestors(ours, read)
+  // what our own history lacks too lies below ours, not between the two
+  for (const id of above.reached) if (lost(id) && !(await below.has(id))) return 'unproven'
+  return 'diverged'
 }

@@ -4,7 +4,9 @@
  * Used by the sweep in the main thread and by each puller thread for itself, so
  * that bodies are read where they are needed. Deadlines: connecting, waiting
  * for headers, and silence within a body; a primary that works says so
- * (ALIVE), a dead one is noticed within a minute.
+ * (ALIVE), a dead one is noticed within a minute. Where the primary is a
+ * cluster, any node can be asked: the one that answered last is asked first,
+ * and when it cannot answer the others are, before anything is given up.
  */
 
 import { readFileSync } from 'node:fs'
@@ -29,12 +31,14 @@ import {
   encodeObjectsRequest,
 } from '../../shared/wire/sync-messages.js'
 import type { Dispatcher } from 'undici'
+import type { ErrorCode } from '../../shared/errors.js'
 import type { LibraryListing } from '../../shared/catalog/catalog.js'
 import type { Frame } from '../../shared/wire/frames.js'
 import type { DeltaRequest, EndFrame, ObjectsRequest } from '../../shared/wire/sync-messages.js'
 
 export interface PrimaryAddress {
-  readonly url: string
+  /** Of the nodes, at least one. */
+  readonly urls: readonly string[]
   readonly syncToken: string
   /** PEM text of a private CA. */
   readonly ca: string | null
@@ -48,20 +52,37 @@ const ERROR_BYTES_MAX = 64 * 1024
 /** Deltas and block fetches of one thread at once; each has its own connection. */
 const CONNECTIONS = 16
 
+interface Node {
+  readonly origin: string
+  /** Path prefix of the URL, for a reverse proxy; without a slash at the end. */
+  readonly prefix: string
+}
+
+/** These may be true of one node alone; what a library has, or the key that all share, is not. */
+const OF_ONE_NODE: ReadonlySet<ErrorCode> = new Set([
+  'PRIMARY_UNREACHABLE',
+  'PRIMARY_FAILED',
+  'STOPPING',
+  'CLOCK_SKEW',
+  'TOKEN_MISMATCH',
+  'PROTOCOL_VERSION',
+])
+
 /** May answer with a promise when it needs time; only then is anything awaited. */
 export type OnFrame = (frame: Frame) => void | Promise<void>
 
 export class PrimaryClient implements AsyncDisposable {
   readonly #agent: Agent
   readonly #key
-  readonly #origin: string
-  /** Path prefix of `primary_url`, for a reverse proxy; without a slash at the end. */
-  readonly #prefix: string
+  readonly #nodes: readonly Node[]
+  /** Index of the node that is asked first. */
+  #preferred = 0
 
   constructor(address: PrimaryAddress) {
-    const url = new URL(address.url)
-    this.#origin = url.origin
-    this.#prefix = url.pathname.replace(/\/+$/, '')
+    this.#nodes = address.urls.map(text => {
+      const url = new URL(text)
+      return { origin: url.origin, prefix: url.pathname.replace(/\/+$/, '') }
+    })
     this.#key = authKey(address.syncToken)
     this.#agent = new Agent({
       connections: CONNECTIONS,
@@ -73,10 +94,12 @@ export class PrimaryClient implements AsyncDisposable {
   }
 
   async listing(signal: AbortSignal): Promise<LibraryListing[]> {
-    const { response, nonce } = await this.#ask('GET', '/v1/listing', '', signal)
-    const body = await this.#readBody(response, LISTING_BYTES_MAX)
-    this.#expectProof(response, nonce, body)
-    return decodeListing(body)
+    return this.#onAnyNode(signal, async node => {
+      const { response, nonce } = await this.#ask(node, { method: 'GET', path: '/v1/listing', body: '' }, signal)
+      const body = await this.#readBody(node, response, LISTING_BYTES_MAX)
+      this.#expectProof(node, response, nonce, body)
+      return decodeListing(body)
+    })
   }
 
   delta(asked: DeltaRequest, onFrame: OnFrame, signal: AbortSignal): Promise<EndFrame> {
@@ -91,11 +114,37 @@ export class PrimaryClient implements AsyncDisposable {
     await this.#agent.destroy()
   }
 
-  async #ask(method: 'GET' | 'POST', path: string, body: string | Buffer, signal: AbortSignal) {
+  /** Tries the others while nothing was answered; which one answered is remembered. */
+  async #onAnyNode<T>(signal: AbortSignal, ask: (node: Node) => Promise<T>): Promise<T> {
+    const first = this.#preferred
+    let failure: unknown
+    for (let n = 0; n < this.#nodes.length; n++) {
+      const index = (first + n) % this.#nodes.length
+      try {
+        const result = await ask(this.#nodes[index] as Node)
+        this.#preferred = index
+        return result
+      } catch (error) {
+        if (signal.aborted || !(error instanceof BackupError) || !OF_ONE_NODE.has(error.code)) throw error
+        failure ??= error
+      }
+    }
+    throw failure
+  }
+
+  #after(node: Node): number {
+    return (this.#nodes.indexOf(node) + 1) % this.#nodes.length
+  }
+
+  async #ask(
+    node: Node,
+    { method, path, body }: { method: 'GET' | 'POST'; path: string; body: string | Buffer },
+    signal: AbortSignal,
+  ) {
     const { nonce, headers } = signRequest(this.#key, { method, path, body })
     let response: Dispatcher.ResponseData
     try {
-      response = await request(this.#origin + this.#prefix + path, {
+      response = await request(node.origin + node.prefix + path, {
         dispatcher: this.#agent,
         method,
         headers: { ...headers, [VERSION_HEADER]: String(PROTOCOL_VERSION) },
@@ -103,19 +152,36 @@ export class PrimaryClient implements AsyncDisposable {
         signal,
       })
     } catch (error) {
-      throw this.#unreachable(error, signal)
+      throw unreachable(node, error, signal)
     }
-    if (response.statusCode !== 200) throw await this.#refusal(response)
+    if (response.statusCode !== 200) throw await this.#refusal(node, response)
     return { response, nonce }
   }
 
   async #stream(path: string, body: Buffer, onFrame: OnFrame, signal: AbortSignal): Promise<EndFrame> {
-    const { response, nonce } = await this.#ask('POST', path, body, signal)
-    this.#expectProof(response, nonce, 'stream')
+    const { node, response, nonce } = await this.#onAnyNode(signal, async node => {
+      const answered = await this.#ask(node, { method: 'POST', path, body }, signal)
+      this.#expectProof(node, answered.response, answered.nonce, 'stream')
+      return { node, ...answered }
+    })
+    try {
+      return await this.#readStream(chunksOf(node, response, signal), { path, nonce, node }, onFrame)
+    } catch (error) {
+      // it broke in the middle: whoever asks next begins with another node
+      if (error instanceof BackupError && error.code === 'PRIMARY_UNREACHABLE') this.#preferred = this.#after(node)
+      throw error
+    }
+  }
+
+  async #readStream(
+    chunks: AsyncIterable<Buffer>,
+    { path, nonce, node }: { path: string; nonce: string; node: Node },
+    onFrame: OnFrame,
+  ): Promise<EndFrame> {
     const mac = streamMac(this.#key, nonce)
     const frames = new FrameReader()
     let end: EndFrame | undefined
-    for await (const chunk of this.#chunks(response, signal)) {
+    for await (const chunk of chunks) {
       for (const frame of frames.push(chunk)) {
         if (end) throw broken('frames after the end')
         if (frame.type === FRAME.end) end = decodeEndFrame(frame.payload)
@@ -127,30 +193,12 @@ export class PrimaryClient implements AsyncDisposable {
         }
       }
     }
-    if (!end) throw new BackupError('PRIMARY_UNREACHABLE', `read ${path} from ${this.#origin}: the answer was cut off`)
+    if (!end) throw new BackupError('PRIMARY_UNREACHABLE', `read ${path} from ${node.origin}: the answer was cut off`)
     if (!sameProof(mac.digest('hex'), end.mac)) throw broken('an answer that was changed on its way')
     return end
   }
 
-  async *#chunks(response: Dispatcher.ResponseData, signal: AbortSignal): AsyncGenerator<Buffer> {
-    const body = response.body[Symbol.asyncIterator]() as AsyncIterator<Buffer>
-    try {
-      for (;;) {
-        let next: IteratorResult<Buffer>
-        try {
-          next = await body.next()
-        } catch (error) {
-          throw this.#unreachable(error, signal)
-        }
-        if (next.done) return
-        yield next.value
-      }
-    } finally {
-      response.body.destroy() // whoever stops early hangs up: the primary stops reading for us
-    }
-  }
-
-  async #readBody(response: Dispatcher.ResponseData, bytesMax: number): Promise<Buffer> {
+  async #readBody(node: Node, response: Dispatcher.ResponseData, bytesMax: number): Promise<Buffer> {
     const chunks: Buffer[] = []
     let bytes = 0
     try {
@@ -161,39 +209,57 @@ export class PrimaryClient implements AsyncDisposable {
       }
     } catch (error) {
       if (error instanceof BackupError) throw error
-      throw this.#unreachable(error, undefined)
+      throw unreachable(node, error, undefined)
     }
     return Buffer.concat(chunks)
   }
 
-  #expectProof(response: Dispatcher.ResponseData, nonce: string, body: Buffer | 'stream'): void {
+  #expectProof(node: Node, response: Dispatcher.ResponseData, nonce: string, body: Buffer | 'stream'): void {
     const expected = answerProof(this.#key, { nonce, status: response.statusCode, body })
     if (sameProof(expected, response.headers[PROOF_HEADER])) return
     throw new BackupError(
       'TOKEN_MISMATCH',
-      `ask ${this.#origin} (primary_url): it did not prove that it has our sync_token; is it the agent, and the same key?`,
+      `ask ${node.origin} (primary_url): it did not prove that it has our sync_token; is it the agent, and the same key?`,
     )
   }
 
-  async #refusal(response: Dispatcher.ResponseData): Promise<BackupError> {
-    const body = await this.#readBody(response, ERROR_BYTES_MAX)
+  async #refusal(node: Node, response: Dispatcher.ResponseData): Promise<BackupError> {
+    const body = await this.#readBody(node, response, ERROR_BYTES_MAX)
     if (String(response.headers['content-type']).startsWith('application/json')) return decodeRemoteError(body)
     return new BackupError(
       'PRIMARY_UNREACHABLE',
-      `ask ${this.#origin} (primary_url): it answered ${response.statusCode}; is this the address of seaf-backup-primary?`,
+      `ask ${node.origin} (primary_url): it answered ${response.statusCode}; is this the address of seaf-backup-primary?`,
     )
   }
+}
 
-  #unreachable(error: unknown, signal: AbortSignal | undefined): Error {
-    if (signal?.aborted) return signal.reason as Error
-    if (isAbort(error)) return error as Error
-    return new BackupError(
-      'PRIMARY_UNREACHABLE',
-      `ask ${this.#origin} (primary_url): ${reason(error)}`,
-      {},
-      { cause: error },
-    )
+async function* chunksOf(node: Node, response: Dispatcher.ResponseData, signal: AbortSignal): AsyncGenerator<Buffer> {
+  const body = response.body[Symbol.asyncIterator]() as AsyncIterator<Buffer>
+  try {
+    for (;;) {
+      let next: IteratorResult<Buffer>
+      try {
+        next = await body.next()
+      } catch (error) {
+        throw unreachable(node, error, signal)
+      }
+      if (next.done) return
+      yield next.value
+    }
+  } finally {
+    response.body.destroy() // whoever stops early hangs up: the primary stops reading for us
   }
+}
+
+function unreachable(node: Node, error: unknown, signal: AbortSignal | undefined): Error {
+  if (signal?.aborted) return signal.reason as Error
+  if (isAbort(error)) return error as Error
+  return new BackupError(
+    'PRIMARY_UNREACHABLE',
+    `ask ${node.origin} (primary_url): ${reason(error)}`,
+    {},
+    { cause: error },
+  )
 }
 
 export const readCa = (file: string | null): string | null => (file === null ? null : readFileSync(file, 'utf8'))

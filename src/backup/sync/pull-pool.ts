@@ -102,14 +102,16 @@ export class PullPool implements AsyncDisposable {
     switch (message.type) {
       case 'library': {
         const go = () => running.worker.postMessage({ type: 'go', id: message.id } satisfies ToPuller)
-        void running.events.library(message.frame).then(go, (error: unknown) => {
-          running.refusal = error // told once the thread has let go
-          running.worker.postMessage({ type: 'abort', id: message.id } satisfies ToPuller)
-        })
+        void running.events.library(message.frame).then(go, (error: unknown) => refuse(message.id, running, error))
         return
       }
       case 'checkpoint':
-        return running.events.checkpoint(message.vouched, message.holes)
+        try {
+          running.events.checkpoint(message.vouched, message.holes)
+        } catch (error) {
+          refuse(message.id, running, error) // a state that cannot be written ends this pull, not the daemon
+        }
+        return
       case 'progress':
         return running.events.progress(message.progress)
       case 'done':
@@ -123,4 +125,10 @@ export class PullPool implements AsyncDisposable {
       }
     }
   }
+}
+
+/** Told to who asked once the thread has let go. */
+function refuse(id: number, running: Running, error: unknown): void {
+  running.refusal ??= error
+  running.worker.postMessage({ type: 'abort', id } satisfies ToPuller)
 }

@@ -12,10 +12,12 @@ import { BackupError } from '../../shared/errors.js'
 import { keepsMore } from '../../shared/seafile/kept-history.js'
 import { FRAME, broken, decodeAbsent, decodeBlockRef, frameId } from '../../shared/wire/frames.js'
 import { decodeLibraryFrame } from '../../shared/wire/sync-messages.js'
+import { pullBaseTree } from './base-tree.js'
 import { locateDamage } from './damage.js'
 import { Frontier } from './frontier.js'
 import { ObjectIntake, expectUnchanged } from './object-intake.js'
-import { factsFrom, relate } from './own-history.js'
+import { expectSameRules } from './same-rules.js'
+import { factsFrom, keptHistory, relate } from './own-history.js'
 import type { CommitId, RepoId } from '../../shared/ids.js'
 import type { ObjectStore } from '../../shared/store/object-store.js'
 import type { DamagedObject, SyncProgress } from '../../shared/wire/control-messages.js'
@@ -39,6 +41,8 @@ export interface PullJob {
   readonly vouched: Vouched | null
   /** What `vouched` lacks, with the path where it was missed. */
   readonly holes: readonly (Hole & { readonly path: string | null })[]
+  /** `base_commit` of the virtual library as recorded here: its tree is here. */
+  readonly baseKnown: CommitId | null
   /** Also follow a head that does not descend from ours. */
   readonly force: boolean
 }
@@ -84,11 +88,12 @@ export async function pullLibrary(
   signal: AbortSignal,
 ): Promise<PullResult> {
   await using pull = new Pull(job, parts, signal)
-  return pull.run()
+  return await pull.run() // awaited here: it is disposed on the way out
 }
 
 class Pull implements AsyncDisposable {
   #library: LibraryFrame | undefined
+  readonly #askedAt = performance.now()
   #want: CommitId | undefined
   #frontier: Frontier | undefined
   #intake: ObjectIntake | undefined
@@ -189,7 +194,8 @@ class Pull implements AsyncDisposable {
     if (this.#relation !== undefined || !this.#want) return
     const frontier = this.#frontier
     const isNew = (await this.#readOwn(this.#want)) === undefined
-    const relation = await relate(this.job.recorded, this.#want, id => frontier?.facts(id), isNew)
+    const brought = { isNew, lost: (id: CommitId) => frontier?.lacks(id) ?? false }
+    const relation = await relate(this.job.recorded, this.#want, id => frontier?.facts(id), brought)
     if ((relation === 'rewound' || relation === 'diverged') && !this.job.force) throw new Refused(relation)
     this.#relation = relation
   }
@@ -239,24 +245,54 @@ class Pull implements AsyncDisposable {
     }
     await intake.commit()
     const rootId = (await frontier.facts(want))?.rootId ?? null
-    const damaged = await this.#locate(want, rootId, library, intake, frontier)
+    const owed = await this.#locate(want, rootId, library, intake, frontier)
+    const named = new Set(owed.map(({ id }) => id))
+    const ofBase = await this.#pullBase(library)
+    const damaged = [...owed, ...ofBase.filter(({ id }) => !named.has(id))]
+    if (damaged.length > 0) await expectSameRules(library, { ...this.parts, askedAt: this.#askedAt }, this.signal)
     if (this.#relation === undefined)
       throw new BackupError('INTERNAL', `sync ${this.job.repo}: the move was not judged`)
     return { kind: 'pulled', library, want, relation: this.#relation, damaged, rootId, ...intake.stored }
   }
 
-  #locate(want: CommitId, headRoot: string | null, library: LibraryFrame, intake: ObjectIntake, frontier: Frontier) {
+  async #pullBase({ base, rows: { virtual } }: LibraryFrame): Promise<readonly DamagedObject[]> {
+    if (!virtual?.baseCommit) return []
+    const known = base === null ? null : this.job.baseKnown // else what it lacks is among the holes already
+    const order = { origin: virtual.originRepo, commit: virtual.baseCommit, known }
+    return pullBaseTree(order, this.parts, this.signal)
+  }
+
+  async #locate(
+    want: CommitId,
+    headRoot: string | null,
+    library: LibraryFrame,
+    intake: ObjectIntake,
+    frontier: Frontier,
+  ): Promise<DamagedObject[]> {
     const holes = new Map(intake.holes().map(hole => [hole.id, hole]))
     if (holes.size === 0) return []
-    return locateDamage({
+    const search = {
       store: this.parts.store,
       storeId: library.rows.virtual?.originRepo ?? library.rows.repo,
       holes,
       want,
       headRoot,
-      olderRoots: frontier.keptCommits().map(commit => commit.rootId),
-      known: new Map(this.job.holes.map(hole => [hole.id, hole.path])),
       signal: this.signal,
-    })
+    }
+    const earlier = new Set<string>(this.job.holes.filter(({ id }) => holes.has(id)).map(({ id }) => id))
+    if (earlier.size === 0) {
+      const olderRoots = frontier.keptCommits().map(commit => commit.rootId)
+      return locateDamage({ ...search, olderRoots })
+    }
+    // what an earlier pull missed may be owed no more: the window slid past it, or the tree that needed it is another's base
+    const owed = await keptHistory(want, library.truncateTime, id => frontier.facts(id))
+    const olderRoots = [...owed.values(), await this.#baseRoot(library)].filter(root => root !== undefined)
+    const damaged = await locateDamage({ ...search, olderRoots })
+    return damaged.filter(({ id, path }) => path !== null || owed.has(id as CommitId) || !earlier.has(id))
+  }
+
+  async #baseRoot({ rows: { virtual } }: LibraryFrame): Promise<string | undefined> {
+    if (!virtual?.baseCommit) return undefined
+    return (await factsFrom(this.parts.store, virtual.originRepo)(virtual.baseCommit))?.rootId
   }
 }

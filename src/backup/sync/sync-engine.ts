@@ -40,6 +40,7 @@ export const LINE_CODES: ReadonlySet<ErrorCode> = new Set([
 
 interface Waiter {
   readonly force: boolean
+  readonly full: boolean
   readonly onProgress: (progress: SyncProgress) => void
   readonly resolve: () => void
   readonly reject: (error: unknown) => void
@@ -100,7 +101,7 @@ export class SyncEngine implements AsyncDisposable {
   /** Asks for a sync and waits for the end of one that began after the request. Rejects with why the library is not synchronized. */
   request(
     repo: RepoId,
-    order: { force: boolean; onProgress: (p: SyncProgress) => void },
+    order: { force: boolean; full: boolean; onProgress: (p: SyncProgress) => void },
     signal: AbortSignal,
   ): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -158,6 +159,7 @@ export class SyncEngine implements AsyncDisposable {
     const waiters = this.#waiters.get(repo) ?? []
     this.#waiters.delete(repo)
     const force = waiters.some(waiter => waiter.force)
+    const full = waiters.some(waiter => waiter.full)
     const cause = force ? 'forced' : (this.#causes.get(repo) ?? 'sweep')
     this.#causes.delete(repo)
     const onProgress = (progress: SyncProgress) => {
@@ -167,7 +169,7 @@ export class SyncEngine implements AsyncDisposable {
     library.syncing = true
     let failure: BackupError | undefined
     try {
-      await syncLibrary(library, { force, cause, onProgress }, this.#options, signal)
+      await syncLibrary(library, { force, full, cause, onProgress }, this.#options, signal)
     } catch (error) {
       if (isAbort(error) && signal.aborted) failure = new BackupError('STOPPING', 'the daemon is stopping')
       else failure = asBackupError(error)

@@ -6,6 +6,7 @@
  * `CatalogReader`, objects through reader threads.
  */
 
+import { hash } from 'node:crypto'
 import { BackupError, asBackupError, isAbort } from '../../shared/errors.js'
 import { historyRule } from '../../shared/seafile/history-rule.js'
 import { keepsMore } from '../../shared/seafile/kept-history.js'
@@ -26,7 +27,7 @@ import {
   encodeListing,
 } from '../../shared/wire/sync-messages.js'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { CatalogReader, LibraryRead } from '../../shared/catalog/catalog.js'
+import type { CatalogReader, LibraryListing, LibraryRead } from '../../shared/catalog/catalog.js'
 import type { RepoId } from '../../shared/ids.js'
 import type { Log } from '../../shared/log.js'
 import type { AuthKey } from '../../shared/wire/auth.js'
@@ -154,7 +155,7 @@ async function route(exchange: Exchange, parts: SyncApiParts): Promise<void> {
   const { request, response, nonce, signal } = exchange
   switch (`${request.method} ${request.url}`) {
     case 'GET /v1/listing': {
-      const body = encodeListing(await parts.catalog.listing(signal))
+      const body = encodeListing(withConf(await parts.catalog.listing(signal), parts))
       return sendBody(response, parts.key, nonce, 200, 'application/octet-stream', body)
     }
     case 'POST /v1/delta':
@@ -175,10 +176,17 @@ async function readLibrary(repo: RepoId, parts: SyncApiParts, signal: AbortSigna
 const truncateTimeOf = (library: LibraryRead, parts: SyncApiParts): number =>
   historyRule({ ...library.history, confKeepDays: parts.confKeepDays }, Math.floor(Date.now() / 1000))
 
+/** What seafile.conf says of history is no row, and requires as much as one. */
+const digestWithConf = (digest: string, { confKeepDays }: SyncApiParts): string =>
+  confKeepDays === null ? digest : hash('sha1', `${digest} ${confKeepDays}`, 'hex').slice(0, digest.length)
+
+const withConf = (listing: readonly LibraryListing[], parts: SyncApiParts): LibraryListing[] =>
+  listing.map(entry => ({ ...entry, digest: digestWithConf(entry.digest, parts) }))
+
 async function sendDelta(exchange: Exchange, parts: SyncApiParts): Promise<void> {
   const asked = decodeDeltaRequest(exchange.body)
   const library = await readLibrary(asked.repo, parts, exchange.signal)
-  const { rows, digest } = library
+  const { rows, digest, gcId } = library
   const truncateTime = truncateTimeOf(library, parts)
   const usable =
     asked.have !== null && !keepsMore(truncateTime, asked.haveSince) && hasCommit(asked.repo, asked.have, parts)
@@ -186,7 +194,7 @@ async function sendDelta(exchange: Exchange, parts: SyncApiParts): Promise<void>
   const storeId = rows.virtual?.originRepo ?? rows.repo
   await sendStream(exchange, parts, library, {
     nonce: exchange.nonce,
-    library: { rows, digest, truncateTime, base },
+    library: { rows, digest: digestWithConf(digest, parts), truncateTime, gcId, base },
     ...(rows.head &&
       rows.head !== base && {
         delta: { repo: rows.repo, storeId, want: rows.head, base, truncateTime, haveSince: asked.haveSince },

@@ -55,7 +55,7 @@ export class MysqlCatalog implements CatalogWriter {
 
   private constructor(config: MysqlConfig, log: Log) {
     this.#config = config
-    this.#listings = new ListingMaker(log)
+    this.#listings = new ListingMaker(log, repoIdOf)
     const { host, port, unixSocket, user, password, dbName } = config
     const pool = createPool({
       ...(unixSocket === undefined ? { host, port } : { socketPath: unixSocket }),
@@ -92,10 +92,12 @@ export class MysqlCatalog implements CatalogWriter {
   }
 
   async listing(signal: AbortSignal): Promise<LibraryListing[]> {
+    await this.#readShapes() // an upgrade of Seafile may have run since
     const tables = this.#readable()
     const selects = tables.map(({ table, list }) => `SELECT ${list} FROM ${table} WHERE TRUE${ofMaster(table)}`)
-    const results = await this.#snapshot(selects, signal)
-    return this.#listings.listing(Object.fromEntries(tables.map(({ table }, i) => [table, results[i] ?? []])))
+    const results = await this.#snapshot([...selects, this.#selectDefaultDays()], signal)
+    const whole = Object.fromEntries(tables.map(({ table }, i) => [table, results[i] ?? []]))
+    return this.#listings.listing(whole, firstNumber(results[tables.length]))
   }
 
   async heads(signal: AbortSignal): Promise<Map<RepoId, CommitId>> {
@@ -113,8 +115,7 @@ export class MysqlCatalog implements CatalogWriter {
   }
 
   async gcId(storeId: RepoId, signal: AbortSignal): Promise<string | null> {
-    // made by the first seaf-gc of newer versions: without it there is no fence, so it is looked for each time
-    if (!this.#shapes.has('GCID')) await this.#readShapes()
+    await this.#lookForGcid()
     if (!this.#shapes.has('GCID')) return null
     const sql = format('SELECT gc_id FROM GCID WHERE repo_id = ?', [storeId])
     const rows = await this.#with(
@@ -125,6 +126,7 @@ export class MysqlCatalog implements CatalogWriter {
   }
 
   async read(repo: RepoId, signal: AbortSignal): Promise<LibraryRead | undefined> {
+    await this.#lookForGcid()
     const tables = this.#readable()
     const store = format('COALESCE((SELECT origin_repo FROM VirtualRepo WHERE repo_id = ?), ?)', [repo, repo])
     const storeSql = this.#shapes.has('VirtualRepo') ? store : format('?', [repo])
@@ -133,9 +135,7 @@ export class MysqlCatalog implements CatalogWriter {
         ...tables.map(({ table, list }) => selectOne(table, list, repo)),
         this.#shapes.has('RepoHistoryLimit') ? `SELECT days FROM RepoHistoryLimit WHERE repo_id = ${storeSql}` : 'DO 0',
         this.#shapes.has('GCID') ? `SELECT gc_id FROM GCID WHERE repo_id = ${storeSql}` : 'DO 0',
-        this.#shapes.has('SeafileConf')
-          ? "SELECT value FROM SeafileConf WHERE cfg_group = 'history' AND cfg_key = 'keep_days'"
-          : 'DO 0',
+        this.#selectDefaultDays(),
       ],
       signal,
     )
@@ -148,7 +148,7 @@ export class MysqlCatalog implements CatalogWriter {
       defaultDays: firstNumber(conf),
       validSince: rows.validSince,
     }
-    return { rows, history, gcId: gcIdIn(gc), digest: digestOf(rows) }
+    return { rows, history, gcId: gcIdIn(gc), digest: digestOf(rows, history.limitDays ?? history.defaultDays) }
   }
 
   moveHead(move: HeadMove, signal: AbortSignal): Promise<void> {
@@ -268,6 +268,16 @@ export class MysqlCatalog implements CatalogWriter {
       const list = this.#shapes.selectList(table, quote)
       return list === undefined ? [] : [{ table, list }]
     })
+  }
+
+  /** Made by the first seaf-gc of newer versions: without it there is no fence, so it is looked for each time. */
+  async #lookForGcid(): Promise<void> {
+    if (!this.#shapes.has('GCID')) await this.#readShapes()
+  }
+
+  #selectDefaultDays(): string {
+    if (!this.#shapes.has('SeafileConf')) return 'DO 0'
+    return "SELECT value FROM SeafileConf WHERE cfg_group = 'history' AND cfg_key = 'keep_days'"
   }
 
   async #readShapes(): Promise<void> {

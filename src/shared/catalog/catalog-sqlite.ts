@@ -10,6 +10,7 @@
 import { existsSync, statSync } from 'node:fs'
 import Database from 'better-sqlite3'
 import { BackupError, reason, systemCode } from '../errors.js'
+import { isRepoId } from '../ids.js'
 import { sleep } from '../timing.js'
 import { expectFence } from './fence.js'
 import {
@@ -20,7 +21,6 @@ import {
   commitIdOf,
   digestOf,
   editsFor,
-  repoIdOf,
   storeIdOf,
   toLibraryRows,
   writesFor,
@@ -38,6 +38,8 @@ const LOCKED_MS_MAX = 10_000
 const LOCKED_RETRY_MS = 15
 
 const quote = (name: string): string => `"${name}"`
+/** SQLite compares letter by letter: what is spelled otherwise no query of a server, nor ours, would find again. */
+const exactRepoId = (stored: Value | undefined): RepoId | undefined => (isRepoId(stored) ? stored : undefined)
 
 export class SqliteCatalog implements CatalogWriter {
   readonly #path: string
@@ -53,13 +55,13 @@ export class SqliteCatalog implements CatalogWriter {
     const file = fileAt(path)
     this.#db = open(path, options)
     this.#file = file ?? fileAt(path)
-    this.#listings = new ListingMaker(log)
+    this.#listings = new ListingMaker(log, exactRepoId)
   }
 
   /** Rejects with DATABASE_DOWN when the file is not there, DATABASE_SCHEMA when it is no Seafile database. */
   static async openReader(path: string, log: Log): Promise<SqliteCatalog> {
     const catalog = new SqliteCatalog(path, { readonly: true, fileMustExist: true }, log)
-    await catalog.#expectTables()
+    await catalog.#orClose(() => catalog.#shapes())
     return catalog
   }
 
@@ -68,21 +70,22 @@ export class SqliteCatalog implements CatalogWriter {
     const catalog = new SqliteCatalog(path, { fileMustExist: !options.create }, log)
     if (options.create) {
       await catalog.#orClose(() => {
-        if (!isNew && !catalog.#shapes().empty) return
+        if (!isNew && !catalog.#readShapes().empty) return
         catalog.#db.transaction(() => catalog.#db.exec(SQLITE_SCHEMA)).immediate() // all, or tried again
         catalog.#knownShapes = undefined
       })
     }
-    await catalog.#expectTables()
+    await catalog.#orClose(() => catalog.#shapes())
     return catalog
   }
 
   listing(signal: AbortSignal): Promise<LibraryListing[]> {
     return this.#unlocked(signal, () =>
       this.#db.transaction(() => {
+        this.#renewShapes() // an upgrade of Seafile may have run since
         const tables: Partial<Record<LibraryTable, Value[][]>> = {}
         for (const table of TABLE_NAMES) tables[table] = this.#selectAll(table)
-        return this.#listings.listing(tables)
+        return this.#listings.listing(tables, this.#defaultDays())
       })(),
     )
   }
@@ -92,7 +95,7 @@ export class SqliteCatalog implements CatalogWriter {
     return this.#unlocked(signal, () => {
       const heads = new Map<RepoId, CommitId>()
       for (const [id, commit] of this.#db.prepare(sql).raw().iterate() as Iterable<Value[]>) {
-        const [repo, head] = [repoIdOf(id), commitIdOf(commit)]
+        const [repo, head] = [exactRepoId(id), commitIdOf(commit)]
         if (repo && head) heads.set(repo, head)
       }
       return heads
@@ -194,7 +197,12 @@ export class SqliteCatalog implements CatalogWriter {
       defaultDays: this.#defaultDays(),
       validSince: rows.validSince,
     }
-    return { rows, history, gcId: this.#gcId(storeId), digest: digestOf(rows) }
+    return {
+      rows,
+      history,
+      gcId: this.#gcId(storeId),
+      digest: digestOf(rows, history.limitDays ?? history.defaultDays),
+    }
   }
 
   #selectLibrary(repo: RepoId): TableRows {
@@ -222,7 +230,7 @@ export class SqliteCatalog implements CatalogWriter {
 
   #gcId(storeId: RepoId): string | null {
     // made by the first seaf-gc of newer versions: without it there is no fence, so it is looked for each time
-    if (!this.#shapes().has('GCID')) this.#knownShapes = this.#shapes().with(this.#readShapes())
+    if (!this.#shapes().has('GCID')) this.#renewShapes()
     if (!this.#shapes().has('GCID')) return null
     return (
       (this.#db.prepare('SELECT gc_id FROM GCID WHERE repo_id = ?').pluck().get(storeId) as string | undefined) ?? null
@@ -256,8 +264,16 @@ export class SqliteCatalog implements CatalogWriter {
   #shapes(): TableShapes {
     if (this.#knownShapes) return this.#knownShapes
     const shapes = this.#readShapes()
-    if (shapes.missing().length === 0) this.#knownShapes = shapes
-    return shapes
+    const missing = shapes.missing()
+    if (missing.length > 0) {
+      const what = `table ${missing.join(' and ')} is missing`
+      throw new BackupError('DATABASE_SCHEMA', `use ${this.#path}: ${what}; is this Seafile's seafile.db?`)
+    }
+    return (this.#knownShapes = shapes)
+  }
+
+  #renewShapes(): void {
+    this.#knownShapes = this.#shapes().with(this.#readShapes())
   }
 
   #readShapes(): TableShapes {
@@ -269,16 +285,6 @@ export class SqliteCatalog implements CatalogWriter {
       columns.set(table, new Set(found.map(c => c.name)))
     }
     return new TableShapes(columns)
-  }
-
-  async #expectTables(): Promise<void> {
-    const missing = await this.#orClose(() => this.#shapes().missing())
-    if (missing.length === 0) return
-    this.#db.close()
-    throw new BackupError(
-      'DATABASE_SCHEMA',
-      `open ${this.#path}: table ${missing.join(' and ')} is missing; is this Seafile's seafile.db?`,
-    )
   }
 
   /** For opening: a catalog that cannot be used is not left open. */

@@ -45,7 +45,7 @@ export interface HistoryRows {
   readonly validSince: number | null
 }
 
-/** One line of a sweep. `digest` covers every row of `LibraryRows` but the head: 16 hex characters, opaque. */
+/** One line of a sweep. `digest` covers every row of `LibraryRows` but the head, and the history limit that counts: 16 hex characters, opaque. */
 export interface LibraryListing {
   readonly repo: RepoId
   readonly head: CommitId | null

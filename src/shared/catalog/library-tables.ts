@@ -132,8 +132,14 @@ export function toTableRows(rows: LibraryRows): Record<LibraryTable, readonly Va
   }
 }
 
-/** 16 hex characters over everything but the head; equal rows have equal digests on every engine. */
-export function digestOf(rows: LibraryRows): string {
+/**
+ * 16 hex characters over everything but the head; equal rows have equal digests on every engine. `keepDays`: the limit
+ * that counts, which may be the origin's or the default: another one can require more than before.
+ */
+export function digestOf(
+  rows: LibraryRows,
+  keepDays: number | null = rows.virtual ? null : rows.historyLimitDays,
+): string {
   const { repo, branchName, virtual, owner, info, size, fileCount, historyLimitDays, validSince } = rows
   const canonical = JSON.stringify([
     repo,
@@ -145,6 +151,7 @@ export function digestOf(rows: LibraryRows): string {
     fileCount,
     historyLimitDays,
     validSince,
+    keepDays,
   ])
   return hash('sha1', canonical, 'hex').slice(0, 16)
 }

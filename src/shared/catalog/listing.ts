@@ -1,6 +1,6 @@
 /** Whole tables, put together library by library: the set-based half of both catalogs. */
 
-import { TABLE_NAMES, digestOf, repoIdOf, toLibraryRows } from './library-tables.js'
+import { TABLE_NAMES, digestOf, storeIdOf, toLibraryRows } from './library-tables.js'
 import type { LibraryListing, LibraryRows } from './catalog.js'
 import type { RepoId } from '../ids.js'
 import type { Log } from '../log.js'
@@ -15,7 +15,11 @@ const MALFORMED_LOGGED_MAX = 10
 export class ListingMaker {
   readonly #malformed = new Set<string>()
 
-  constructor(private readonly log: Log) {}
+  /** `idOf`: which library a stored id means to this database. */
+  constructor(
+    private readonly log: Log,
+    private readonly idOf: (stored: Value | undefined) => RepoId | undefined,
+  ) {}
 
   /** Every library with a Repo row and a well-formed id. */
   libraries(tables: WholeTables): LibraryRows[] {
@@ -31,14 +35,19 @@ export class ListingMaker {
     })
   }
 
-  listing(tables: WholeTables): LibraryListing[] {
-    return this.libraries(tables).map(rows => ({ repo: rows.repo, head: rows.head, digest: digestOf(rows) }))
+  /** `defaultDays`: see `HistoryRows`. */
+  listing(tables: WholeTables, defaultDays: number | null): LibraryListing[] {
+    const limits = this.#index(tables.RepoHistoryLimit ?? [])
+    return this.libraries(tables).map(rows => {
+      const limit = limits.get(storeIdOf(rows))?.[0] ?? null
+      return { repo: rows.repo, head: rows.head, digest: digestOf(rows, limit === null ? defaultDays : Number(limit)) }
+    })
   }
 
   #index(rows: readonly (readonly Value[])[]): Map<RepoId, readonly Value[]> {
     const index = new Map<RepoId, readonly Value[]>()
     for (const [id, ...values] of rows) {
-      const repo = repoIdOf(id)
+      const repo = this.idOf(id)
       if (repo) index.set(repo, values)
       else this.#report(String(id))
     }

@@ -13,6 +13,7 @@ import type { ErrorCode } from '../errors.js'
 import type {
   ControlError,
   DamagedObject,
+  HeadLogEntry,
   LibraryFailure,
   LibraryStatus,
   StatusReport,
@@ -40,7 +41,8 @@ export function decodeSyncRequest(body: Uint8Array): SyncRequest {
     if (library !== null && !LIBRARY_PREFIX.test(library)) {
       throw new TypeError(`${JSON.stringify(library.slice(0, 80))} is no library id, nor the beginning of one`)
     }
-    return { library, force: boolean(request['force'], 'force') }
+    const full = boolean(request['full'] ?? false, 'full') // commands of before it was known leave it out
+    return { library, force: boolean(request['force'], 'force'), full }
   })
 }
 
@@ -51,6 +53,10 @@ export const decodeStatusReport = (body: Uint8Array): StatusReport =>
 /** One line of the answer to a sync request. @throws BackupError PROTOCOL_BROKEN */
 export const decodeSyncEvent = (line: Uint8Array): SyncEvent =>
   decoded('PROTOCOL_BROKEN', 'read what the sync reports', line, readEvent)
+
+/** @throws BackupError PROTOCOL_BROKEN */
+export const decodeHeadLog = (body: Uint8Array): HeadLogEntry[] =>
+  decoded('PROTOCOL_BROKEN', 'read the head log', body, log => list(log['entries'], 'entries', readHeadLogEntry))
 
 /** The body of an answer with a status of 400 or more. @throws BackupError PROTOCOL_BROKEN */
 export const decodeControlError = (body: Uint8Array): ControlError =>
@@ -139,8 +145,25 @@ function readLibrary(value: unknown): LibraryStatus {
     lagMs: nullable(library['lagMs'], v => number(v, 'lagMs')),
     recordedAt: nullable(library['recordedAt'], v => number(v, 'recordedAt')),
     holes: number(library['holes'], 'holes'),
+    skipped: list(library['skipped'] ?? [], 'skipped', readDamaged),
+    sizeBytes: nullable(library['sizeBytes'] ?? null, v => number(v, 'sizeBytes')),
+    changedAt: nullable(library['changedAt'] ?? null, v => number(v, 'changedAt')),
     failure: nullable(library['failure'], readFailure),
     progress: nullable(library['progress'], readProgress),
+  }
+}
+
+const RELATIONS = ['new', 'forward', 'revisit', 'unproven', 'rewound', 'diverged', 'same'] as const
+
+function readHeadLogEntry(value: unknown): HeadLogEntry {
+  const entry = fields(value, 'entry')
+  return {
+    head: text(entry['head'], 'head'),
+    displaced: nullable(entry['displaced'], v => text(v, 'displaced')),
+    relation: oneOf(entry['relation'], 'relation', RELATIONS),
+    cause: oneOf(entry['cause'], 'cause', ['push', 'sweep', 'manual', 'forced']),
+    primaryHadAt: nullable(entry['primaryHadAt'], v => number(v, 'primaryHadAt')),
+    recordedAt: number(entry['recordedAt'], 'recordedAt'),
   }
 }
 

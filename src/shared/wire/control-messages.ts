@@ -7,6 +7,7 @@
  *
  *   GET  /v1/status          -> StatusReport
  *   POST /v1/sync SyncRequest -> SyncEvent, one JSON a line, until `end`
+ *   GET  /v1/log?library=ID&limit=N -> {entries: HeadLogEntry[]}, newest first; ID may be a prefix that is unique
  *   errors: status 4xx/5xx with ControlError as body
  */
 
@@ -66,6 +67,12 @@ export interface LibraryStatus {
   readonly recordedAt: number | null
   /** Objects accepted as absent by `sync --force`. */
   readonly holes: number
+  /** Which ones, at most 1,000. */
+  readonly skipped: readonly DamagedObject[]
+  /** Of the files of the recorded head, as Seafile counts; null: not known. */
+  readonly sizeBytes: number | null
+  /** When its users last changed it, Unix ms, by the primary's clock; null: not known. */
+  readonly changedAt: number | null
   readonly failure: LibraryFailure | null
   readonly progress: SyncProgress | null
 }
@@ -101,10 +108,28 @@ export interface StatusReport {
   readonly libraries?: readonly LibraryStatus[]
 }
 
+/** One head that was recorded here. */
+export interface HeadLogEntry {
+  readonly head: string
+  /** The head that it took the place of; null: the first one. */
+  readonly displaced: string | null
+  /** How it stands to the displaced one. */
+  readonly relation: 'new' | 'forward' | 'revisit' | 'unproven' | 'rewound' | 'diverged' | 'same'
+  readonly cause: 'push' | 'sweep' | 'manual' | 'forced'
+  /** When the primary had it, as far as is known, Unix ms; null: not known. */
+  readonly primaryHadAt: number | null
+  /** When it was durable here, Unix ms. */
+  readonly recordedAt: number
+}
+
+export const HEAD_LOG_ENTRIES_MAX = 10_000
+
 export interface SyncRequest {
   /** A library id or a prefix of one that is unique; null: all libraries. */
   readonly library: string | null
   readonly force: boolean
+  /** Believe nothing that is here: every object is read, and what is absent or damaged is fetched again. */
+  readonly full: boolean
 }
 
 export type SyncEvent =

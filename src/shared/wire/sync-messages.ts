@@ -92,6 +92,8 @@ export interface LibraryFrame {
   readonly digest: string
   /** seafile's truncate time: -1 all history is kept, 0 only the head, else since these Unix seconds (history-rule.ts). */
   readonly truncateTime: number
+  /** `GCID` of the store: changes when seaf-gc runs. Null: none yet, or a database on which it keeps none. */
+  readonly gcId: string | null
   /** `have` of the request when the primary could use it, else null: then everything is sent. */
   readonly base: CommitId | null
 }
@@ -105,7 +107,8 @@ export function decodeLibraryFrame(payload: Buffer, asked: RepoId): LibraryFrame
     if (typeof digest !== 'string' || !DIGEST.test(digest)) throw new TypeError('digest')
     if (typeof truncateTime !== 'number' || !Number.isSafeInteger(truncateTime) || truncateTime < -1)
       throw new TypeError('truncateTime')
-    return { rows, digest, truncateTime, base: nullable(json['base'], parseCommitId) }
+    const gcId = nullable(json['gcId'], parseGcId)
+    return { rows, digest, truncateTime, gcId, base: nullable(json['base'], parseCommitId) }
   })
 }
 
@@ -229,6 +232,11 @@ export function decodeEvent(data: Buffer): EventMessage {
     default:
       throw broken('an event of unknown type')
   }
+}
+
+function parseGcId(value: unknown): string {
+  if (!isText(value)) throw new TypeError('gcId')
+  return value
 }
 
 const isCount = (value: unknown): value is number =>

@@ -177,8 +177,9 @@ t.test('state: the head log has every move, in order, and is never pruned', asyn
     log.slice(1).map(row => row.displaced),
     [...heads.slice(0, -1).reverse(), null],
   )
-  t.match(log[1], { repo: REPO, relation: 'forward', cause: 'push', primary_had_at: 12 })
-  t.match(state.states.headLog(OTHER), [{ head: A, relation: 'new', cause: 'sweep', primary_had_at: null }])
+  t.match(log[1], { relation: 'forward', cause: 'push', primaryHadAt: 12 })
+  t.match(state.states.headLog(OTHER), [{ head: A, relation: 'new', cause: 'sweep', primaryHadAt: null }])
+  t.equal(state.states.headLog(REPO, 3).length, 3)
 })
 
 t.test('state: rows that change without the head are no move', async t => {

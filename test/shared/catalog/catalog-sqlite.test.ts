@@ -191,6 +191,27 @@ t.test('SQLite: a database that was replaced by another file (a restored dump) i
   t.equal((await db.reader.heads(signal)).get(rows.repo), next)
 })
 
+t.test(
+  'SQLite: a file in our place that has no tables yet is DATABASE_SCHEMA, not a server without libraries',
+  async t => {
+    await using db = await openFresh(sqliteEngine)
+    const rows = library()
+    await db.catalog.createLibrary(rows, signal)
+    await db.catalog[Symbol.asyncDispose]()
+    const path = pathOf(db.bed)
+    const bytes = readFileSync(path)
+    rmSync(path)
+    writeFileSync(path, '') // as sqlite3 makes it before it reads a dump
+
+    await t.rejects(db.reader.listing(signal), { code: 'DATABASE_SCHEMA', message: /Repo and Branch/ })
+    await t.rejects(db.reader.read(rows.repo, signal), { code: 'DATABASE_SCHEMA' })
+    await t.rejects(db.reader.heads(signal), { code: 'DATABASE_SCHEMA' })
+    writeFileSync(path, bytes)
+
+    t.match(await db.reader.listing(signal), [{ repo: rows.repo, head: rows.head }])
+  },
+)
+
 t.test('SQLite: a database that is gone is DATABASE_DOWN, and the same reader works when it is back', async t => {
   await using db = await openFresh(sqliteEngine)
   const rows = library()
@@ -205,6 +226,23 @@ t.test('SQLite: a database that is gone is DATABASE_DOWN, and the same reader wo
   writeFileSync(path, bytes)
 
   t.equal((await db.reader.heads(signal)).get(rows.repo), rows.head)
+})
+
+t.test('SQLite: an id in upper-case hex or with a space at the end, which no query finds, is no library', async t => {
+  await using db = await openFresh(sqliteEngine)
+  const rows = library()
+  await db.catalog.createLibrary(rows, signal)
+  for (const write of [(id: string) => id.toUpperCase(), (id: string) => `${id} `]) {
+    const { repo, head } = library()
+    await db.bed.sql(
+      `INSERT INTO Repo (repo_id) VALUES ('${write(repo)}')`,
+      `INSERT INTO Branch (name, repo_id, commit_id) VALUES ('master', '${write(repo)}', '${head}')`,
+    )
+  }
+
+  t.match(await db.reader.listing(signal), [{ repo: rows.repo, head: rows.head }])
+  t.equal((await db.reader.listing(signal)).length, 1)
+  t.strictSame([...(await db.reader.heads(signal))], [[rows.repo, rows.head]])
 })
 
 function closing(db: Database.Database): Disposable & { readonly db: Database.Database } {

@@ -211,6 +211,33 @@ export function listingSuite(engine: Engine, skip: string | false): void {
   })
 
   t.test(
+    name('the digest is another one when the limit that counts is, the origin’s or the default, however it is read'),
+    { skip },
+    async t => {
+      await using db = await openFresh(engine)
+      const origin = library({ historyLimitDays: 90 })
+      const child = library({ virtual: { originRepo: origin.repo, path: '/a', baseCommit: newCommit() } })
+      for (const rows of [origin, child]) await db.catalog.moveHead({ rows, from: null, gcId: null }, signal)
+      const digests = async () => {
+        const listing = new Map((await db.reader.listing(signal)).map(({ repo, digest }) => [repo, digest]))
+        for (const { repo } of [origin, child])
+          t.equal((await db.reader.read(repo, signal))?.digest, listing.get(repo), 'alone and in the listing')
+        return [listing.get(origin.repo), listing.get(child.repo)] as const
+      }
+      const seen = [await digests()]
+
+      await db.catalog.setHistory(origin.repo, { limitDays: 30 }, signal)
+      seen.push(await digests())
+      await db.catalog.setHistory(origin.repo, { limitDays: null }, signal)
+      seen.push(await digests())
+      await db.bed.sql(`INSERT INTO SeafileConf (cfg_group, cfg_key, value) VALUES ('history', 'keep_days', '60')`)
+      seen.push(await digests())
+
+      for (const i of [0, 1] as const) t.equal(new Set(seen.map(pair => pair[i])).size, 4)
+    },
+  )
+
+  t.test(
     name('the history rows of a virtual library are those of its origin, its valid-since its own'),
     { skip },
     async t => {

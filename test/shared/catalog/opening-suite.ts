@@ -122,6 +122,26 @@ export function openingSuite(engine: Engine, skip: string | false): void {
     )
   }
 
+  t.test(name('a table that an upgrade adds is in the next listing, and GCID in the next read'), { skip }, async t => {
+    await using db = await openFresh(engine, 'DROP TABLE IF EXISTS GCID', 'ALTER TABLE RepoOwner RENAME TO Later')
+    const rows = library({ owner: null })
+    await db.catalog.moveHead({ rows, from: null, gcId: null }, signal)
+    await using reader = await openCatalogReader(db.bed.config, silentLog)
+    t.equal((await reader.read(rows.repo, signal))?.gcId, null)
+    await db.bed.sql(
+      'ALTER TABLE Later RENAME TO RepoOwner',
+      `INSERT INTO RepoOwner (repo_id, owner_id) VALUES ('${rows.repo}', 'mo@example.com')`,
+      'CREATE TABLE GCID (repo_id CHAR(36), gc_id CHAR(36))',
+      `INSERT INTO GCID (repo_id, gc_id) VALUES ('${rows.repo}', 'aaaa')`,
+    )
+
+    t.equal((await reader.read(rows.repo, signal))?.gcId, 'aaaa')
+    const listed = (await reader.listing(signal))[0]?.digest
+    const read = await reader.read(rows.repo, signal)
+    t.equal(read?.rows.owner, 'mo@example.com')
+    t.equal(listed, read?.digest)
+  })
+
   t.test(name('without the table GCID there is no GC id, and heads move'), { skip }, async t => {
     await using db = await openFresh(engine)
     await db.bed.sql('DROP TABLE IF EXISTS GCID')

@@ -45,6 +45,9 @@ const library: fc.Arbitrary<LibraryStatus> = fc.record({
   lagMs: orNull(count),
   recordedAt: orNull(count),
   holes: count,
+  skipped: fc.array(damaged, { maxLength: 3 }),
+  sizeBytes: orNull(count),
+  changedAt: orNull(count),
   failure: orNull(failure),
   progress: orNull(progress),
 })

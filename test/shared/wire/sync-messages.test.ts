@@ -46,6 +46,7 @@ const libraryFrame = record({
   rows: libraryRows.map(rows => ({ ...rows, repo: REPO })),
   digest,
   truncateTime: fc.integer({ min: -1 }),
+  gcId: orNull(line),
   base: orNull(commitId),
 })
 const endFrame = record({ mac: line, changed: fc.boolean() })
@@ -90,9 +91,10 @@ const MESSAGES = [
       rows: (value: unknown) => (value as { repo?: unknown } | null)?.repo === REPO,
       digest: isEpoch,
       truncateTime: (value: unknown) => isInteger(value) && (value as number) >= -1,
+      gcId: nullOr(isLine),
       base: nullOr(isObjectId),
     },
-    optional: ['base'],
+    optional: ['gcId', 'base'],
   },
   { name: 'END', decode: decodeEndFrame, good: endFrame, fields: { mac: isText, changed: (v: unknown) => v === !!v } },
   {

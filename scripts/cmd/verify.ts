@@ -1,0 +1,69 @@
+/** The verb `verify`: works with no daemon, so it is loaded only when it is asked for. */
+
+import { verifyCopy } from '../../src/backup/verify/verify-copy.js'
+import { EXIT } from './exit.js'
+import { byteSize, count, plain } from './render.js'
+import type { CheckCounts, Finding } from '../../src/backup/verify/library-check.js'
+import type { VerifyEvents, VerifyOrder, Verified } from '../../src/backup/verify/verify-copy.js'
+import type { DirectoryFlags } from '../../src/shared/directories.js'
+import type { ExitCode } from './exit.js'
+
+const KIND = { commits: 'commit', fs: 'fs object', blocks: 'block' } as const
+
+/** Prints each finding when it is found. Exit code 1 when there is any. */
+export async function verify(
+  flags: DirectoryFlags,
+  order: VerifyOrder,
+  { json }: { json: boolean },
+  signal: AbortSignal,
+): Promise<ExitCode> {
+  const view = json ? new JsonView() : new TextView()
+  const verified = await verifyCopy(flags, order, view, signal)
+  view.end(verified)
+  return verified.findings === 0 ? EXIT.ok : EXIT.failed
+}
+
+class TextView implements VerifyEvents {
+  library(): void {}
+
+  finding(repo: string, { kind, id, problem, path, where, why }: Finding): void {
+    const place = path === null ? 'its commits' : plain(path)
+    const history = where === 'history' ? ', in history only' : ''
+    process.stdout.write(`${repo} ${place}: ${KIND[kind]} ${id} is ${problem} (${plain(why)})${history}\n`)
+  }
+
+  done(repo: string, head: string | null, counts: CheckCounts, findings: number): void {
+    const state = findings === 0 ? 'whole' : `${count(findings, 'damaged object')}`
+    process.stdout.write(`${repo} ${head === null ? 'has no head' : `${state}, ${shownCounts(counts)}`}\n`)
+  }
+
+  end(verified: Verified): void {
+    const { libraries, damagedLibraries, findings } = verified
+    const verdict = findings === 0 ? 'all whole' : `${damagedLibraries} damaged, ${count(findings, 'object')} in all`
+    process.stdout.write(`Verified libraries: ${libraries}, ${verdict}; ${shownCounts(verified)}\n`)
+  }
+}
+
+const shownCounts = ({ commits, fs, blocks, bytes }: CheckCounts): string =>
+  `${count(commits, 'commit')}, ${count(fs, 'fs object')}, ${count(blocks, 'block')}, ${byteSize(bytes)} read`
+
+/** One JSON object a line: a library can have a million findings. */
+class JsonView implements VerifyEvents {
+  library(): void {}
+
+  finding(library: string, finding: Finding): void {
+    this.#line({ type: 'finding', library, ...finding })
+  }
+
+  done(library: string, head: string | null, counts: CheckCounts, findings: number): void {
+    this.#line({ type: 'library', library, head, ...counts, findings })
+  }
+
+  end(verified: Verified): void {
+    this.#line({ type: 'end', ...verified })
+  }
+
+  #line(value: object): void {
+    process.stdout.write(`${JSON.stringify(value)}\n`)
+  }
+}
