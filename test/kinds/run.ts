@@ -79,12 +79,17 @@ async function play(seed: number, options: Options): Promise<string[]> {
     const operation = await world.step()
     if (random.below(KILL_EVERY) === 0) kills += await killOne(pair, random)
     if (!instants.has(n)) continue
-    for (const problem of await check.broken()) violations.push(`after operation ${n} (${operation}): ${problem}`)
+    const headAlone = (repo: string) => world.isVirtual(repo) || world.isDamaged(repo)
+    for (const problem of await check.broken({ headAlone }))
+      violations.push(`after operation ${n} (${operation}): ${problem}`)
   }
   await world.look()
   await settle(pair)
   violations.push(...(await judge(pair, world, check)))
   violations.push(...(await forceAll(pair, world, check)))
+  for (const { repo, kind, origin, story } of world.libraries)
+    if (violations.some(violation => violation.includes(repo)))
+      say(`  ${kind} ${repo} of ${origin}: ${story.join(', ')}`)
   const done = [...world.done].map(([name, count]) => `${name} ${count}`).join(', ')
   const seconds = Math.round((performance.now() - startedAt) / 1000)
   say(`seed ${seed} (${options.engine}): ${violations.length} violations, ${kills} kills, ${seconds} s; ${done}`)
@@ -116,7 +121,8 @@ async function settle(pair: Pair): Promise<void> {
 
 async function judge(pair: Pair, world: World, check: CopyCheck): Promise<string[]> {
   check.forget()
-  const violations = await check.broken()
+  const headAlone = (repo: string) => world.isDamaged(repo) || (world.isVirtual(repo) && !world.isLive(repo))
+  const violations = await check.broken({ headAlone })
   const { libraries } = await pair.status()
   const states = new Map(libraries.map(library => [library.id, library]))
   const theirs = await headsIn(world.acts)
@@ -180,7 +186,8 @@ async function forceAll(pair: Pair, world: World, check: CopyCheck): Promise<str
     if (library.head !== theirs.get(library.id) && !headCommitLost)
       violations.push(`${library.id} after sync --force: at ${library.head}, the primary at ${theirs.get(library.id)}`)
   }
-  violations.push(...(await check.broken(holes)))
+  const headAlone = (repo: string) => world.isDamaged(repo) || (world.isVirtual(repo) && !world.isLive(repo))
+  violations.push(...(await check.broken({ excused: holes, headAlone })))
   return violations
 }
 

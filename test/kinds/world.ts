@@ -6,7 +6,6 @@
  */
 
 import { readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
-import { quoted } from '../support/sql.js'
 import type { LibraryWriter, Change } from '../../src/shared/seafile/library-writer.js'
 import type { CommitId, RepoId } from '../../src/shared/ids.js'
 import type { Kind } from '../support/raw-objects.js'
@@ -33,6 +32,8 @@ export interface Played {
   readonly planted: Set<Reason>
   /** seaf-gc took something: a wider history limit now asks for what is gone. */
   collected: boolean
+  /** What was done to it, in order: for whoever looks into a violation. */
+  readonly story: string[]
   /** Heads that it had, oldest first. */
   readonly heads: string[]
 }
@@ -85,12 +86,28 @@ export class World {
     for (const library of this.libraries) for (let n = 0; n < 3; n++) await this.#tried(() => this.#commit(library))
   }
 
+  isVirtual(repo: string): boolean {
+    return this.libraries.some(library => library.repo === repo && library.kind === 'virtual')
+  }
+
+  /** Of such a library the head moves when its own tree is whole; what history lacks is listed. */
+  isDamaged(repo: string): boolean {
+    return this.libraries.some(library => library.repo === repo && library.planted.has('OBJECT_MISSING'))
+  }
+
+  isLive(repo: string): boolean {
+    return this.libraries.some(library => library.repo === repo && library.live)
+  }
+
   /** One random operation; its name. */
   async step(): Promise<Operation> {
     const operation = this.random.weighted(WEIGHTS)
     const library = this.random.pick(this.libraries.filter(({ live }) => live))
     const worked = library !== undefined && (await this.#tried(() => this.#do(operation, library)))
-    if (worked) this.done.set(operation, (this.done.get(operation) ?? 0) + 1)
+    if (worked) {
+      this.done.set(operation, (this.done.get(operation) ?? 0) + 1)
+      library.story.push(`${operation} ${library.heads.at(-1)?.slice(0, 6) ?? ''}`)
+    }
     return operation
   }
 
@@ -179,6 +196,7 @@ export class World {
       files: new Set(),
       planted: new Set(),
       collected: false,
+      story: [],
       heads: [],
     })
   }
@@ -238,6 +256,8 @@ export class World {
     if (there === undefined) return false
     await this.acts.moveBranch(library.repo, there)
     library.heads.push(there)
+    // a backup that saw only the head in between cannot tell this from a repair on an older commit: it asks
+    library.planted.add('HEAD_DIVERGED')
     library.files.delete(path)
     library.files.add(`${path} there`)
     return true
@@ -289,6 +309,8 @@ export class World {
     const library = this.random.pick(this.libraries.filter(({ trashed }) => trashed))
     if (!library?.trashed) return false
     await this.acts.restore(library.trashed)
+    // neither limit nor valid-since come back: what seaf-gc took is owed again
+    if (library.collected) library.planted.add('OBJECT_MISSING')
     library.trashed = undefined
     library.live = true
     return true
@@ -360,9 +382,5 @@ export class World {
     const rows = await this.acts.sql.select('SELECT repo_id FROM Repo')
     const there = new Set(rows.map(([repo]) => String(repo)))
     for (const library of this.libraries) library.live = there.has(library.repo)
-  }
-
-  async rowsOf(repo: string): Promise<string> {
-    return JSON.stringify(await this.acts.sql.select(`SELECT * FROM Branch WHERE repo_id = ${quoted(repo)}`))
   }
 }

@@ -229,8 +229,9 @@ t.test(
 
     await endsWhole(t, scene, repo, latest)
     t.ok(
-      failures(scene).some(({ code }) => code === 'HEAD_CONFLICT'),
-      'the fence held it',
+      // on a machine so busy that the line was given up meanwhile, the next attempt reads the new fence
+      failures(scene).some(({ code }) => code === 'HEAD_CONFLICT' || code === 'PRIMARY_UNREACHABLE'),
+      'the attempt that had stored objects did not move the head',
     )
   },
 )
