@@ -44,7 +44,7 @@ interface VerifyFlags {
 }
 
 const EXIT_CODES = `
-Exit codes: 0 ok, 1 failed, 2 usage, 3 status: some library failed or behind, 4 no daemon, 130 interrupted`
+Exit codes: 0 ok, 1 failed, 2 usage, 3 status: failed, behind or overdue, 4 no daemon, 130 interrupted`
 
 interface Runners {
   /** For a verb that asks the daemon. */

@@ -6,7 +6,8 @@
  */
 
 import cliProgress from 'cli-progress'
-import { byteSize, count, duration } from './render.js'
+import { duration } from '../../src/shared/duration.js'
+import { byteSize, count } from './render.js'
 import type { SyncProgress } from '../../src/shared/wire/control-messages.js'
 
 export interface ProgressView extends Disposable {

@@ -1,6 +1,7 @@
 /** What the command prints in columns: one library or one head a line, the text of unknown width last. */
 
-import { byteSize, duration, plain } from './render.js'
+import { duration } from '../../src/shared/duration.js'
+import { byteSize, plain } from './render.js'
 import type { HeadLogEntry, LibraryStatus } from '../../src/shared/wire/control-messages.js'
 
 const UNKNOWN = 'unknown'

@@ -7,7 +7,9 @@
  * the terminal.
  */
 
+import { duration } from '../../src/shared/duration.js'
 import type {
+  AgentStatus,
   ControlError,
   DamagedObject,
   LibraryFailure,
@@ -19,16 +21,14 @@ import type {
 const DAMAGED_SHOWN_MAX = 10
 /** The oldest change may wait this long before `status` calls a library behind: a busy moment is none. */
 const BEHIND_MS = 60_000
-
-const SECOND_MS = 1000
-const MINUTE_MS = 60 * SECOND_MS
-const HOUR_MS = 60 * MINUTE_MS
-const DAY_MS = 24 * HOUR_MS
+/** A source whose newest position is older has gone deaf; it polls at least every few seconds unless told otherwise. */
+const DEAF_MS = 60_000
 
 export function renderStatus(report: StatusReport, { verbose }: { verbose: boolean }): string {
   const { counts } = report
   const blocks = [
     [
+      ...renderOverdue(report),
       `Total number of libraries: ${counts.total}`,
       `Number of synchronized libraries: ${counts.synchronized}`,
       `Number of libraries waiting for sync: ${counts.waiting}`,
@@ -38,6 +38,7 @@ export function renderStatus(report: StatusReport, { verbose }: { verbose: boole
     listBlock('List of syncing libraries:', report.syncing),
     listBlock('List of libraries failed to sync:', report.failed),
     renderPrimary(report),
+    verbose ? renderAgents(report) : [],
     ...(verbose ? (report.libraries ?? []).toSorted(byId).map(renderLibrary) : []),
   ]
   return blocks
@@ -63,6 +64,34 @@ function renderPrimary({ primary }: StatusReport): string[] {
     `Primary: ${plain(primary.url)} does not answer, ${since}`,
     'Next step: check that seaf-backup-primary runs there, and that this host can reach it',
   ]
+}
+
+/** One line, the first of all: whoever reads no further has read it. */
+function renderOverdue({ overdue }: StatusReport): string[] {
+  if (overdue.length === 0) return []
+  const messages = overdue.map(({ message }) => plain(message)).join('; ')
+  const steps = [...new Set(overdue.map(({ nextStep }) => plain(nextStep)))].join('; ')
+  return [`Overdue: ${messages}. Next step: ${steps}`]
+}
+
+/** Those that are deaf or slow; an agent that is well needs no line. */
+function renderAgents({ primary }: StatusReport): string[] {
+  const { agents, agentsConnected, lastContactAgoMs } = primary
+  if (agentsConnected === 0) {
+    const contact = lastContactAgoMs === null ? 'no contact yet' : `last contact ${duration(lastContactAgoMs)} ago`
+    return [`No agent is connected, ${contact}`]
+  }
+  return agents.filter(needsMention).map(renderAgent)
+}
+
+const needsMention = ({ degraded, positionAgoMs, connectedForMs }: AgentStatus): boolean =>
+  degraded !== null || (positionAgoMs ?? connectedForMs) > DEAF_MS
+
+function renderAgent({ address, source, positionAgoMs, degraded, connectedForMs }: AgentStatus): string {
+  const position = positionAgoMs === null ? 'no position yet' : `position ${duration(positionAgoMs)} old`
+  const why = degraded === null ? '' : `, degraded: ${plain(degraded)}`
+  const since = `connected for ${duration(connectedForMs)}`
+  return `Agent ${plain(address)}: ${source === null ? 'source unknown' : plain(source)}, ${position}, ${since}${why}`
 }
 
 export function renderLibrary(library: LibraryStatus): string[] {
@@ -143,23 +172,16 @@ export function renderError({ code, message, nextStep, candidates }: ControlErro
 
 /**
  * True when the backup is not what the primary is: a library failed, one whose
- * oldest change has waited a minute or for an unknown time, or no primary.
+ * oldest change has waited a minute or for an unknown time, no primary, or
+ * anything that has lasted for longer than rpo.
  * Needs `libraries` when any library waits or syncs.
  */
-export function isBehind({ counts, primary, libraries }: StatusReport): boolean {
+export function isBehind({ counts, primary, libraries, overdue }: StatusReport): boolean {
+  if (overdue.length > 0) return true
   if (counts.failed > 0 || primary.problem !== null || primary.reachable === false) return true
   return (libraries ?? []).some(
     ({ state, lagMs }) => state !== 'synchronized' && (lagMs === null || lagMs >= BEHIND_MS),
   )
-}
-
-/** "1.2 s", "3 min 20 s", "2 h 5 min", "4 d 1 h": two units are enough. */
-export function duration(ms: number): string {
-  if (ms < SECOND_MS) return `${Math.round(ms)} ms`
-  if (ms < MINUTE_MS) return `${(ms / SECOND_MS).toFixed(1)} s`
-  if (ms < HOUR_MS) return `${Math.floor(ms / MINUTE_MS)} min ${Math.floor((ms % MINUTE_MS) / SECOND_MS)} s`
-  if (ms < DAY_MS) return `${Math.floor(ms / HOUR_MS)} h ${Math.floor((ms % HOUR_MS) / MINUTE_MS)} min`
-  return `${Math.floor(ms / DAY_MS)} d ${Math.floor((ms % DAY_MS) / HOUR_MS)} h`
 }
 
 const SIZE_UNITS = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB'] as const

@@ -12,7 +12,7 @@ import { aborted } from '../shared/lifecycle.js'
 import { lockState } from '../shared/state-lock.js'
 import { DiskObjectStore } from '../shared/store/disk-object-store.js'
 import { backoffMs, sleep } from '../shared/timing.js'
-import { authKey } from '../shared/wire/auth.js'
+import { authKeys } from '../shared/wire/auth.js'
 import { startControlApi } from './control/control-api.js'
 import { BackupControl } from './control/backup-control.js'
 import { Subscriber } from './hints/subscriber.js'
@@ -35,16 +35,17 @@ export async function runBackup(config: BackupConfig, log: Log, signal: AbortSig
   const onDeath = (error: unknown) => death.abort(error)
   const primary = {
     urls: config.primaryUrls.map(url => url.href),
-    syncToken: config.syncToken,
+    syncTokens: config.syncTokens,
     ca: readCa(config.caFile),
   }
-  const key = authKey(config.syncToken)
+  const keys = authKeys(config.syncTokens)
 
   const store = openStore(config)
   using _lock = lockState(config.stateDir)
   using db = disposable(openStateDb(config.stateDir))
   const states = new LibraryStates(db.value)
-  const control = new BackupControl(states, shown(config.primaryUrls))
+  const { rpoMs, sweepIntervalMs } = config
+  const control = new BackupControl(states, { primaryUrl: shown(config.primaryUrls), rpoMs, sweepIntervalMs })
   await using _control = await startControlApi({
     socketPath: join(config.stateDir, 'control.sock'),
     target: control,
@@ -60,7 +61,7 @@ export async function runBackup(config: BackupConfig, log: Log, signal: AbortSig
   await using subscriber = await Subscriber.start({
     listen: config.listen,
     tls: config.tls,
-    key,
+    keys,
     log,
     hints: {
       changed(repo, head, ago) {

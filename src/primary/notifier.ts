@@ -11,15 +11,15 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { WebSocket } from 'ws'
-import { BackupError, isAbort, reason } from '../shared/errors.js'
+import { BackupError, asBackupError, isAbort, reason } from '../shared/errors.js'
 import { startLoop } from '../shared/lifecycle.js'
 import { Bell, backoffMs, sleep } from '../shared/timing.js'
-import { PROOF_HEADER, VERSION_HEADER, answerProof, sameProof, signRequest } from '../shared/wire/auth.js'
+import { PROOF_HEADER, VERSION_HEADER, provingKey, signRequest } from '../shared/wire/auth.js'
 import { EVENT_BYTES_MAX, PROTOCOL_VERSION } from '../shared/wire/sync-messages.js'
 import type { IncomingMessage } from 'node:http'
 import type { CommitId, RepoId } from '../shared/ids.js'
 import type { Log } from '../shared/log.js'
-import type { AuthKey } from '../shared/wire/auth.js'
+import type { AuthKeys } from '../shared/wire/auth.js'
 import type { EventMessage } from '../shared/wire/sync-messages.js'
 import type { ChangeHint, ChangeSink } from './changes/change-source.js'
 
@@ -37,7 +37,7 @@ type Body = EventMessage extends infer M ? (M extends EventMessage ? Omit<M, 'ep
 export interface NotifierOptions {
   readonly backupUrl: URL
   readonly caFile: string | null
-  readonly key: AuthKey
+  readonly keys: AuthKeys
   readonly source: () => string
   readonly log: Log
   readonly onDeath: (error: unknown) => void
@@ -109,9 +109,10 @@ export class Notifier implements ChangeSink, AsyncDisposable {
         await this.#serve(socket, signal)
       } catch (error) {
         if (isAbort(error) && signal.aborted) throw error
-        const why = reason(error)
+        const { code, message: why } = asBackupError(error)
         // once a reason, not once an attempt: an unreachable backup must not fill the log
-        if (why !== lastReason) this.#options.log.warn({ reason: why }, 'events cannot be delivered; trying again')
+        if (why !== lastReason)
+          this.#options.log.warn({ code, reason: why }, 'events cannot be delivered; trying again')
         lastReason = why
       } finally {
         this.#connected = false
@@ -181,9 +182,9 @@ export class Notifier implements ChangeSink, AsyncDisposable {
   }
 }
 
-function connect({ backupUrl, caFile, key }: NotifierOptions, signal: AbortSignal): Promise<WebSocket> {
+function connect({ backupUrl, caFile, keys }: NotifierOptions, signal: AbortSignal): Promise<WebSocket> {
   const url = new URL(EVENTS_PATH, backupUrl)
-  const { nonce, headers } = signRequest(key, { method: 'GET', path: url.pathname, body: '' })
+  const { nonce, headers } = signRequest(keys, { method: 'GET', path: url.pathname, body: '' })
   const socket = new WebSocket(url, {
     headers: { ...headers, [VERSION_HEADER]: String(PROTOCOL_VERSION) },
     handshakeTimeout: CONNECT_MS_MAX,
@@ -211,7 +212,7 @@ function connect({ backupUrl, caFile, key }: NotifierOptions, signal: AbortSigna
       settle(new BackupError('BACKUP_UNREACHABLE', `connect to ${url.origin} (backup_url): ${reason(error)}`)),
     )
     socket.on('open', () => {
-      const proved = sameProof(answerProof(key, { nonce, status: 101, body: '' }), proof)
+      const proved = provingKey(keys, { nonce, status: 101, body: '' }, proof) !== undefined
       settle(
         proved
           ? undefined

@@ -12,7 +12,7 @@ import { aborted } from '../shared/lifecycle.js'
 import { lockState } from '../shared/state-lock.js'
 import { DiskObjectReader } from '../shared/store/disk-object-store.js'
 import { backoffMs, sleep } from '../shared/timing.js'
-import { authKey } from '../shared/wire/auth.js'
+import { authKeys } from '../shared/wire/auth.js'
 import { openChangeSource } from './changes/open-change-source.js'
 import { Notifier } from './notifier.js'
 import { DeltaPool } from './serve/delta-pool.js'
@@ -30,16 +30,16 @@ export async function runPrimary(config: PrimaryConfig, log: Log, signal: AbortS
   const death = new AbortController()
   const onDeath = (error: unknown) => death.abort(error)
   const both = AbortSignal.any([signal, death.signal])
-  const key = authKey(config.syncToken)
+  const keys = authKeys(config.syncTokens)
   checkDirectories(config)
   using _lock = lockState(config.stateDir)
 
   await using catalog = await openCatalogPatiently(config, log, both)
-  await using pool = new DeltaPool({ dataDir: config.dataDir, key, threads: config.workers, onDeath })
+  await using pool = new DeltaPool({ dataDir: config.dataDir, threads: config.workers, onDeath })
   await using api = await startSyncApi(
     { listen: config.listen, tls: config.tls },
     {
-      key,
+      keys,
       catalog,
       objects: new DiskObjectReader(config.dataDir),
       pool,
@@ -52,7 +52,7 @@ export async function runPrimary(config: PrimaryConfig, log: Log, signal: AbortS
   await using notifier = new Notifier({
     backupUrl: config.backupUrl,
     caFile: config.caFile,
-    key,
+    keys,
     source: () => current.source?.kind ?? 'starting',
     log,
     onDeath,

@@ -37,6 +37,10 @@ const RATE_UNITS: Readonly<Record<string, number>> = { '': 1, k: 1024, m: 1024 *
 const LISTEN = /^(?:\[([0-9a-f:.%a-z]+)\]|([^\s:[\]/]+)):(\d{1,5})$/i
 const NUMBER = /^[+-]?(\d+(\.\d*)?|\.\d+)$/
 
+/** The one in use, and the one that it replaces. */
+export const TOKENS_MAX = 2
+const TOKEN_RULE = 'must be 40 hex characters, the same on both sides (make one: openssl rand -hex 20)'
+
 export class Section {
   constructor(
     readonly name: string,
@@ -65,14 +69,19 @@ export class Section {
     return rule.default
   }
 
-  /** In lower case: the two sides must have the same characters. Never repeated in a problem, but for its length. */
-  syncToken(key: string): string {
-    const token = this.text(key) ?? ''
-    if (!SYNC_TOKEN.test(token)) {
-      const found = token === '' ? 'it is not set' : `it has ${token.length} characters`
-      this.problem(key, `must be 40 hex characters, the same on both sides (make one: openssl rand -hex 20); ${found}`)
-    }
-    return token.toLowerCase()
+  /**
+   * One, or two separated by commas or spaces while the first replaces the second. In lower case: the two sides must
+   * have the same characters. Never repeated in a problem, but for their lengths.
+   */
+  syncTokens(key: string): readonly string[] {
+    const tokens = (this.text(key) ?? '').split(/[\s,]+/).filter(token => token !== '')
+    const lengths = tokens.map(token => token.length).join(' and ')
+    if (tokens.length === 0) this.problem(key, `${TOKEN_RULE}; it is not set`)
+    else if (tokens.length > TOKENS_MAX)
+      this.problem(key, `${TOKEN_RULE}; there are ${tokens.length}, and two at most while one replaces the other`)
+    else if (!tokens.every(token => SYNC_TOKEN.test(token)))
+      this.problem(key, `${TOKEN_RULE}; it has ${lengths} characters`)
+    return tokens.map(token => token.toLowerCase())
   }
 
   /** One or more, separated by commas or spaces; at least one, or a problem. */

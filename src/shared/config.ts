@@ -24,7 +24,8 @@ interface CommonConfig extends Directories {
   /** `[history] keep_days`: days, negative for all; null when not set. The database may say otherwise. */
   readonly historyKeepDays: number | null
   /** 40 hex characters in lower case. Secret. */
-  readonly syncToken: string
+  /** One, or while it is replaced two: the new one first. */
+  readonly syncTokens: readonly string[]
   readonly listen: ListenAddress
   /** Null: plain HTTP, as behind a reverse proxy. */
   readonly tls: { readonly certFile: string; readonly keyFile: string } | null
@@ -49,9 +50,12 @@ export interface BackupConfig extends CommonConfig {
   /** http: or https:, one for each node of the primary; any of them can be asked. */
   readonly primaryUrls: readonly URL[]
   readonly sweepIntervalMs: number
+  /** The oldest that a change may grow without being here, and silence last, before `status` says so first. */
+  readonly rpoMs: number
 }
 
 const HOUR_MS = 3_600_000
+const MINUTE_MS = 60_000
 /** A seafile.conf is some KiB; anything larger is another file. */
 const CONFIG_BYTES_MAX = 1024 * 1024
 
@@ -60,6 +64,8 @@ const BACKUP_LISTEN: ListenAddress = { host: '0.0.0.0', port: 8086 }
 
 /** Past a week, a sweep is no protection against lost hints any more. */
 const POLL_HOURS = { min: 0, above: true, max: 24 * 7, default: 1, unit: 'hours' }
+/** Up to twice the longest `sync_poll_interval`; the default, twice the one that is set, lets one sweep fail. */
+const RPO_MINUTES = { min: 0, above: true, max: 2 * 60 * POLL_HOURS.max, unit: 'minutes' }
 /** All heads in one query: cheap once a second, pointless ten times as often. */
 const HEADS_POLL_SECONDS = { min: 0.1, max: 3600, default: 1, unit: 'seconds' }
 /** Past 16 the disk, not the processor, is what everybody waits for. */
@@ -70,7 +76,7 @@ const PORT = { min: 1, max: 65_535, default: 3306, unit: 'a port', whole: true }
 /** The keys of `[backup]` that either role knows: one file may serve both. */
 export const BACKUP_KEYS: ReadonlySet<string> = new Set(
   `backup_url primary_url sync_token sync_poll_interval listen tls_cert tls_key ca_file workers max_rate
-  heads_poll_interval`.split(/\s+/),
+  heads_poll_interval rpo`.split(/\s+/),
 )
 
 /** @throws BackupError CONFIG_INVALID with every problem of the file */
@@ -84,11 +90,16 @@ export function readPrimaryConfig(flags: DirectoryFlags, env: Environment = proc
 
 /** @throws BackupError CONFIG_INVALID with every problem of the file */
 export function readBackupConfig(flags: DirectoryFlags, env: Environment = process.env): BackupConfig {
-  return readConfig(flags, env, BACKUP_LISTEN, backup => ({
-    role: 'backup' as const,
-    primaryUrls: backup.urls('primary_url', { 'http:': 'http:', 'https:': 'https:' }),
-    sweepIntervalMs: Math.ceil(HOUR_MS * backup.number('sync_poll_interval', POLL_HOURS)),
-  }))
+  return readConfig(flags, env, BACKUP_LISTEN, backup => {
+    const sweepHours = backup.number('sync_poll_interval', POLL_HOURS)
+    const rpoMinutes = backup.number('rpo', { ...RPO_MINUTES, default: 2 * 60 * sweepHours })
+    return {
+      role: 'backup' as const,
+      primaryUrls: backup.urls('primary_url', { 'http:': 'http:', 'https:': 'https:' }),
+      sweepIntervalMs: Math.ceil(HOUR_MS * sweepHours),
+      rpoMs: Math.ceil(MINUTE_MS * rpoMinutes),
+    }
+  })
 }
 
 function readConfig<Role extends object>(
@@ -114,7 +125,7 @@ function readConfig<Role extends object>(
     ...directories,
     database: readDatabase(new Section('database', file, problems), directories.dataDir, env, warnings),
     historyKeepDays: readKeepDays(new Section('history', file, problems)),
-    syncToken: backup.syncToken('sync_token'),
+    syncTokens: Object.freeze(backup.syncTokens('sync_token')),
     listen: Object.freeze(backup.listen('listen', listen)),
     tls: readTls(backup, directories.confDir),
     caFile: backup.readableFile('ca_file', directories.confDir),

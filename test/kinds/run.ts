@@ -79,7 +79,7 @@ async function play(seed: number, options: Options): Promise<string[]> {
     const operation = await world.step()
     if (random.below(KILL_EVERY) === 0) kills += await killOne(pair, random)
     if (!instants.has(n)) continue
-    const headAlone = (repo: string) => world.isVirtual(repo) || world.isDamaged(repo)
+    const headAlone = (repo: string) => world.isVirtual(repo) || world.owesHeadAlone(repo)
     for (const problem of await check.broken({ headAlone }))
       violations.push(`after operation ${n} (${operation}): ${problem}`)
   }
@@ -121,14 +121,15 @@ async function settle(pair: Pair): Promise<void> {
 
 async function judge(pair: Pair, world: World, check: CopyCheck): Promise<string[]> {
   check.forget()
-  const headAlone = (repo: string) => world.isDamaged(repo) || (world.isVirtual(repo) && !world.isLive(repo))
+  const headAlone = (repo: string) => world.owesHeadAlone(repo) || (world.isVirtual(repo) && !world.isLive(repo))
   const violations = await check.broken({ headAlone })
   const { libraries } = await pair.status()
   const states = new Map(libraries.map(library => [library.id, library]))
   const theirs = await headsIn(world.acts)
   const differs = await differencesByReference(pair)
   for (const played of world.libraries) {
-    const why = judgeOne(played, states.get(played.repo), theirs.get(played.repo), differs)
+    const lenient = played.planted.size > 0 || world.originWaits(played)
+    const why = judgeOne(played, states.get(played.repo), theirs.get(played.repo), lenient ? () => '' : differs)
     if (why !== null) violations.push(`${played.kind} ${played.repo}: ${why}`)
   }
   return violations
@@ -148,7 +149,7 @@ function judgeOne(
   }
   if (state.state !== 'synchronized') return `is ${state.state}`
   if (state.head !== head) return `is called synchronized at ${state.head}, the primary is at ${head}`
-  const difference = played.planted.size === 0 ? differs(played.repo) : ''
+  const difference = differs(played.repo)
   return difference === '' ? null : `is called synchronized and differs from the primary in ${difference}`
 }
 
@@ -186,7 +187,7 @@ async function forceAll(pair: Pair, world: World, check: CopyCheck): Promise<str
     if (library.head !== theirs.get(library.id) && !headCommitLost)
       violations.push(`${library.id} after sync --force: at ${library.head}, the primary at ${theirs.get(library.id)}`)
   }
-  const headAlone = (repo: string) => world.isDamaged(repo) || (world.isVirtual(repo) && !world.isLive(repo))
+  const headAlone = (repo: string) => world.owesHeadAlone(repo) || (world.isVirtual(repo) && !world.isLive(repo))
   violations.push(...(await check.broken({ excused: holes, headAlone })))
   return violations
 }

@@ -90,9 +90,17 @@ export class World {
     return this.libraries.some(library => library.repo === repo && library.kind === 'virtual')
   }
 
-  /** Of such a library the head moves when its own tree is whole; what history lacks is listed. */
-  isDamaged(repo: string): boolean {
-    return this.libraries.some(library => library.repo === repo && library.planted.has('OBJECT_MISSING'))
+  /**
+   * Of a damaged library the head moves when its own tree is whole; what history lacks is listed. A virtual library
+   * whose origin waits for the operator is pulled under a history limit that is not yet in the rows here.
+   */
+  owesHeadAlone(repo: string): boolean {
+    const library = this.libraries.find(played => played.repo === repo)
+    return library !== undefined && (library.planted.has('OBJECT_MISSING') || this.originWaits(library))
+  }
+
+  originWaits({ origin }: Played): boolean {
+    return this.libraries.some(({ repo, planted }) => repo === origin && planted.size > 0)
   }
 
   isLive(repo: string): boolean {

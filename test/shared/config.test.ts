@@ -82,6 +82,29 @@ keep_days = some
   t.notMatch(text, 'hunter2')
 })
 
+t.test('config: more than two tokens, or one of two that is too short, are refused without being repeated', async t => {
+  const other = 'fedcba9876543210'.repeat(3).slice(0, 40)
+  for (const [value, rule] of [
+    [`${other} ${TOKEN.slice(1)}`, /40 and 39 characters/],
+    [`${other}, ${TOKEN}, ${TOKEN}`, /there are 3/],
+    [',', /not set/],
+  ] as const) {
+    const { flags } = await install(t, PRIMARY.replace(TOKEN, value) + SQLITE)
+    const { text } = refusal(() => readPrimaryConfig(flags, {}))
+    t.match(text, rule)
+    t.notMatch(text, TOKEN.slice(1))
+    t.notMatch(text, other)
+  }
+})
+
+t.test('config: two tokens are read in their order, separated by a comma, spaces or both', async t => {
+  const other = 'F'.repeat(40)
+  for (const between of [',', ' ', ', ', ' , ']) {
+    const { flags } = await install(t, PRIMARY.replace(TOKEN, other + between + TOKEN) + SQLITE)
+    t.strictSame(readPrimaryConfig(flags, {}).syncTokens, [other.toLowerCase(), TOKEN])
+  }
+})
+
 t.test('config: no directory given, no seafile.conf there, or not one: the error says what to do', async t => {
   t.match(refusal(() => readPrimaryConfig({}, {})).text, '--conf DIR')
   t.match(
@@ -105,7 +128,7 @@ t.test('config: the least that a primary needs, and what it then gets by default
     stateDir: join(root, 'seaf-backup-state'),
     database: { type: 'sqlite', path: join(root, 'seafile-data', 'seafile.db') },
     historyKeepDays: null,
-    syncToken: TOKEN,
+    syncTokens: [TOKEN],
     listen: { host: '0.0.0.0', port: 8087 },
     tls: null,
     caFile: null,
@@ -121,7 +144,12 @@ t.test('config: the least that a primary needs, and what it then gets by default
 t.test('config: the least that a backup needs, and what it then gets by default', async t => {
   const { flags } = await install(t, BACKUP + SQLITE)
   const config = readBackupConfig(flags, {})
-  t.match(config, { role: 'backup', listen: { host: '0.0.0.0', port: 8086 }, sweepIntervalMs: 3_600_000 })
+  t.match(config, {
+    role: 'backup',
+    listen: { host: '0.0.0.0', port: 8086 },
+    sweepIntervalMs: 3_600_000,
+    rpoMs: 7_200_000,
+  })
   t.equal(config.primaryUrls[0]?.href, 'https://primary.example.com/')
 })
 
@@ -149,7 +177,7 @@ ${SQLITE}`,
   const primary = readPrimaryConfig(flags, {})
 
   t.match(primary, {
-    syncToken: TOKEN,
+    syncTokens: [TOKEN],
     listen: { host: '::1', port: 0 },
     tls: { certFile: pem, keyFile: pem },
     caFile: pem,
@@ -161,6 +189,30 @@ ${SQLITE}`,
   })
   t.equal(primary.backupUrl.href, 'ws://127.0.0.1:8086/seaf-backup', 'http stands for ws')
   t.equal(readBackupConfig(flags, {}).sweepIntervalMs, 1_800_000)
+})
+
+t.test('config: an rpo of zero, below it, no number or past two weeks is refused', async t => {
+  for (const minutes of ['0', '-1', '20161', 'never']) {
+    const { flags } = await install(t, `${BACKUP}rpo = ${minutes}\n${SQLITE}`)
+    t.match(
+      refusal(() => readBackupConfig(flags, {})).problems,
+      [/^\[backup\] rpo must be a number \(minutes\)/],
+      minutes,
+    )
+  }
+})
+
+t.test('config: rpo is in minutes and may be a fraction; not set, it is twice the sweep interval', async t => {
+  const rpoOf = async (lines: string) => {
+    const { flags } = await install(t, `${BACKUP}${lines}${SQLITE}`)
+    const { rpoMs, warnings } = readBackupConfig(flags, {})
+    t.strictSame(warnings, [])
+    return rpoMs
+  }
+  t.equal(await rpoOf('rpo = 15\n'), 900_000)
+  t.equal(await rpoOf('rpo = 0.025\n'), 1_500)
+  t.equal(await rpoOf('sync_poll_interval = 0.25\n'), 1_800_000)
+  t.equal(await rpoOf('sync_poll_interval = 168\nrpo = 20160\n'), 1_209_600_000)
 })
 
 t.test('config: an address with a password in it is refused and not repeated', async t => {

@@ -61,6 +61,7 @@ export const progress = (differs: Partial<SyncProgress> = {}): SyncProgress => (
 export function report(
   libraries: readonly LibraryStatus[],
   primary: Partial<StatusReport['primary']> = {},
+  overdue: StatusReport['overdue'] = [],
 ): StatusReport {
   const ids = (state: string) => libraries.filter(l => l.state === state).map(l => l.id)
   return {
@@ -72,9 +73,11 @@ export function report(
       lastContactAgoMs: 20,
       lastSweepAgoMs: 60_000,
       agentsConnected: 1,
+      agents: [],
       problem: null,
       ...primary,
     },
+    overdue,
     counts: {
       total: libraries.length,
       synchronized: ids('synchronized').length,

@@ -28,7 +28,7 @@ export class BackupControl implements ControlTarget {
 
   constructor(
     private readonly states: LibraryStates,
-    private readonly primaryUrl: string,
+    private readonly options: { readonly primaryUrl: string; readonly rpoMs: number; readonly sweepIntervalMs: number },
   ) {}
 
   attach(parts: Parts): void {
@@ -36,14 +36,19 @@ export class BackupControl implements ControlTarget {
   }
 
   status(options: { libraries: boolean }): StatusReport {
+    const parts = this.#parts
+    const { primaryUrl, rpoMs, sweepIntervalMs } = this.options
     return statusReport(
       {
         version: VERSION,
-        primaryUrl: this.primaryUrl,
-        libraries: this.states.all(),
-        agents: this.#parts?.subscriber.agents() ?? [],
-        sweptAt: this.#parts?.sweep.succeededAt,
-        line: this.#parts ? this.#parts.engine.line : this.#starting(),
+        primaryUrl,
+        rpoMs,
+        libraries: [...this.states.all()],
+        agents: parts?.subscriber.agents() ?? [],
+        agentHeardAt: parts?.subscriber.heardAt,
+        // before it runs one is owed, since the start of the process
+        sweep: parts?.sweep ?? { intervalMs: sweepIntervalMs, succeededAt: undefined, owedSince: 0 },
+        line: parts ? parts.engine.line : this.#starting(),
       },
       options,
     )

@@ -2,9 +2,11 @@
 
 import { isBehind, lagMs, stateOf } from '../state/library-state.js'
 import { nextStep } from './next-step.js'
+import { agentStatus, overdue } from './overdue.js'
 import type { BackupError } from '../../shared/errors.js'
 import type { DamagedObject, LibraryFailure, LibraryStatus, StatusReport } from '../../shared/wire/control-messages.js'
 import type { Agent } from '../hints/subscriber.js'
+import type { SweepAge } from './overdue.js'
 import type { KnownHole, Library } from '../state/library-state.js'
 
 /** So many damaged objects are listed; all are counted. */
@@ -13,10 +15,12 @@ const DAMAGED_MAX = 1_000
 export interface StatusInput {
   readonly version: string
   readonly primaryUrl: string
-  readonly libraries: Iterable<Library>
+  readonly libraries: readonly Library[]
   readonly agents: readonly Agent[]
-  /** performance.now() of the last successful sweep. */
-  readonly sweptAt: number | undefined
+  /** performance.now() when any agent was last heard, also one that is gone. */
+  readonly agentHeardAt: number | undefined
+  readonly sweep: SweepAge
+  readonly rpoMs: number
   readonly line: BackupError | undefined
 }
 
@@ -39,10 +43,13 @@ export function statusReport(input: StatusInput, options: { libraries: boolean }
     if (state === 'syncing') syncing.push(library.repo)
     if (state === 'failed') failed.push(library.repo)
   }
+  const primary = primaryStatus(input, now)
+  const { agents } = primary
   return {
     version: input.version,
     at: Date.now(),
-    primary: primaryStatus(input, now),
+    primary,
+    overdue: overdue({ ...input, heardAt: heardAt(input), agents }, now),
     counts,
     syncing: syncing.sort(),
     failed: failed.sort(),
@@ -51,16 +58,23 @@ export function statusReport(input: StatusInput, options: { libraries: boolean }
 }
 
 function primaryStatus(input: StatusInput, now: number): StatusReport['primary'] {
-  const { line, sweptAt, agents } = input
-  const heard = Math.max(sweptAt ?? -Infinity, ...agents.map(agent => agent.heardAt))
+  const { line, agents, sweep } = input
+  const sweptAt = sweep.succeededAt
+  const heard = heardAt(input)
   return {
     url: input.primaryUrl,
     reachable: line ? false : sweptAt === undefined ? null : true,
-    lastContactAgoMs: Number.isFinite(heard) ? Math.round(now - heard) : null,
+    lastContactAgoMs: heard === undefined ? null : Math.round(now - heard),
     lastSweepAgoMs: sweptAt === undefined ? null : Math.round(now - sweptAt),
     agentsConnected: agents.length,
+    agents: agents.map(agent => agentStatus(agent, now)),
     problem: line ? { code: line.code, message: line.message, nextStep: nextStep(line.code) } : null,
   }
+}
+
+function heardAt({ agentHeardAt, sweep }: StatusInput): number | undefined {
+  const heard = Math.max(agentHeardAt ?? -Infinity, sweep.succeededAt ?? -Infinity)
+  return Number.isFinite(heard) ? heard : undefined
 }
 
 export function libraryStatus(library: Library, now = performance.now()): LibraryStatus {

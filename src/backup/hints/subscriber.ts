@@ -23,7 +23,7 @@ import type { Duplex } from 'node:stream'
 import type { WebSocket } from 'ws'
 import type { CommitId, RepoId } from '../../shared/ids.js'
 import type { Log } from '../../shared/log.js'
-import type { AuthKey } from '../../shared/wire/auth.js'
+import type { AuthKeys, ProvenRequest } from '../../shared/wire/auth.js'
 import type { EventMessage } from '../../shared/wire/sync-messages.js'
 import type { Listener, ListenOptions } from '../../shared/wire/listener.js'
 
@@ -39,6 +39,8 @@ export interface Agent {
   readonly connectedAt: number
   heardAt: number
   heartbeat: (EventMessage & { readonly type: 'heartbeat' }) | undefined
+  /** performance.now() of that heartbeat. */
+  heartbeatAt: number
 }
 
 export interface Hints {
@@ -56,20 +58,21 @@ export class Subscriber implements AsyncDisposable {
   /** Header line for the answer to each upgrade. */
   readonly #proofs = new WeakMap<IncomingMessage, string>()
   #listener: Listener | undefined
+  #heardAt: number | undefined
 
   private constructor(
-    private readonly key: AuthKey,
+    keys: AuthKeys,
     private readonly hints: Hints,
     private readonly log: Log,
   ) {
-    this.#guard = new RequestGuard(key)
+    this.#guard = new RequestGuard(keys)
     this.#server.on('headers', (headers, request) => headers.push(this.#proofs.get(request) ?? ''))
   }
 
-  static async start(options: ListenOptions & { key: AuthKey; hints: Hints; log: Log }): Promise<Subscriber> {
-    const subscriber = new Subscriber(options.key, options.hints, options.log)
+  static async start(options: ListenOptions & { keys: AuthKeys; hints: Hints; log: Log }): Promise<Subscriber> {
+    const subscriber = new Subscriber(options.keys, options.hints, options.log)
     const listener = await listen(options, (_request, response) => {
-      response.writeHead(404, { 'content-type': 'text/plain' })
+      response.writeHead(404, { 'content-type': 'text/plain', connection: 'close' })
       response.end('seaf-backup-server: agents connect to /v1/events with a WebSocket\n')
     })
     listener.server.on('upgrade', (request, socket: Duplex, head: Buffer) => subscriber.#upgrade(request, socket, head))
@@ -85,6 +88,11 @@ export class Subscriber implements AsyncDisposable {
     return [...this.#agents.values()]
   }
 
+  /** performance.now() of the last word of any agent, also of one that is gone; undefined: none since the start. */
+  get heardAt(): number | undefined {
+    return this.#heardAt
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const socket of this.#agents.keys()) socket.terminate()
     this.#server.close()
@@ -95,8 +103,8 @@ export class Subscriber implements AsyncDisposable {
     socket.on('error', () => socket.destroy())
     const address = peerAddress(request)
     try {
-      const nonce = this.#admit(request, address)
-      const proof = answerProof(this.key, { nonce, status: 101, body: '' })
+      const { key, nonce } = this.#admit(request)
+      const proof = answerProof(key, { nonce, status: 101, body: '' })
       this.#proofs.set(request, `${PROOF_HEADER}: ${proof}`)
       this.#server.handleUpgrade(request, socket, head, agent => this.#connected(agent, address))
     } catch (error) {
@@ -110,17 +118,17 @@ export class Subscriber implements AsyncDisposable {
           : code === 'BAD_REQUEST'
             ? '404 Not Found'
             : '401 Unauthorized'
-      socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`)
+      // destroyed once it is said: a stranger who keeps its own side open must not keep the socket
+      socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`, () => socket.destroy())
     }
   }
 
-  #admit(request: IncomingMessage, address: string): string {
+  #admit(request: IncomingMessage): ProvenRequest {
     if (request.url !== EVENTS_PATH)
       throw new BackupError('BAD_REQUEST', `there is no ${String(request.url).slice(0, 80)}`)
-    if (this.#failures.blocked(address))
-      throw new BackupError('TOKEN_MISMATCH', 'too many requests with a wrong sync token')
     const header = request.headers[AUTH_HEADER]
-    const nonce = this.#guard.check({ method: 'GET', path: EVENTS_PATH, body: '', header })
+    const proven = this.#guard.prove({ method: 'GET', path: EVENTS_PATH, body: '', header })
+    this.#guard.admit(proven)
     if (request.headers[VERSION_HEADER] !== String(PROTOCOL_VERSION)) {
       throw new BackupError(
         'PROTOCOL_VERSION',
@@ -128,12 +136,13 @@ export class Subscriber implements AsyncDisposable {
       )
     }
     if (this.#agents.size >= AGENTS_MAX) throw new BackupError('BAD_REQUEST', `more than ${AGENTS_MAX} agents`)
-    return nonce
+    return proven
   }
 
   #connected(socket: WebSocket, address: string): void {
     const now = performance.now()
-    const agent: Agent = { address, connectedAt: now, heardAt: now, heartbeat: undefined }
+    const agent: Agent = { address, connectedAt: now, heardAt: now, heartbeat: undefined, heartbeatAt: now }
+    this.#heardAt = now
     this.#agents.set(socket, agent)
     this.log.info({ peer: address }, 'agent connected')
     let silence: NodeJS.Timeout
@@ -166,7 +175,7 @@ export class Subscriber implements AsyncDisposable {
       this.log.warn({ peer: agent.address, reason: asBackupError(error).message }, 'event not understood')
       return socket.terminate()
     }
-    agent.heardAt = performance.now()
+    this.#heardAt = agent.heardAt = performance.now()
     if (!inOrder.follows(event)) this.hints.sweep('events were lost')
     switch (event.type) {
       case 'event':
@@ -175,6 +184,7 @@ export class Subscriber implements AsyncDisposable {
         return this.hints.sweep('the agent may have missed changes')
       case 'heartbeat':
         agent.heartbeat = event
+        agent.heartbeatAt = agent.heardAt
     }
   }
 }

@@ -33,6 +33,7 @@ export class Sweep implements AsyncDisposable {
   readonly #loop: AsyncDisposable
   readonly #waiters: { resolve: () => void; reject: (error: unknown) => void }[] = []
   #succeededAt: number | undefined
+  #owedSince: number | undefined
 
   constructor(options: SweepOptions) {
     this.#options = options
@@ -44,6 +45,15 @@ export class Sweep implements AsyncDisposable {
   /** performance.now() when the last successful sweep asked; undefined: none since the start. */
   get succeededAt(): number | undefined {
     return this.#succeededAt
+  }
+
+  /** performance.now() when the first attempt since the last success began: it fails, hangs or is under way. */
+  get owedSince(): number | undefined {
+    return this.#owedSince
+  }
+
+  get intervalMs(): number {
+    return this.#options.intervalMs
   }
 
   /** As soon as possible; does not wait. */
@@ -100,8 +110,10 @@ export class Sweep implements AsyncDisposable {
   async #sweep(signal: AbortSignal): Promise<void> {
     const { client, states, engine, log } = this.#options
     const askedAt = performance.now()
+    this.#owedSince ??= askedAt
     const listing = await client.listing(signal)
     this.#succeededAt = askedAt
+    this.#owedSince = undefined
     engine.setLine(undefined)
     const listed = new Set<string>()
     let offered = 0

@@ -56,6 +56,8 @@ export interface Library {
   heardAt: number | undefined
   /** performance.now() of the oldest change that is not recorded; undefined: none, or not known when. */
   behindSince: number | undefined
+  /** performance.now() when it was first seen to be behind; undefined: it is not. Known also when `behindSince` is not. */
+  seenBehindAt: number | undefined
   /** The head that an event named last, until it is recorded or was looked for often enough. */
   told: { readonly head: CommitId; readonly looks: number } | undefined
   progress: SyncProgress | null
@@ -78,6 +80,12 @@ export function lagMs(library: Library, now: number): number | null {
   if (library.heardAt === undefined) return null
   if (!isBehind(library)) return 0
   return library.behindSince === undefined ? null : now - library.behindSince
+}
+
+/** Its oldest change that is not recorded, in ms: at least that, where nobody knows since when. 0: none is known of. */
+export function waitedMs(library: Library, now: number): number {
+  if (library.heardAt === undefined || !isBehind(library)) return 0
+  return now - (library.behindSince ?? library.seenBehindAt ?? now)
 }
 
 export interface Recorded {
@@ -152,6 +160,7 @@ export class LibraryStates {
     library.primaryHead = listing.head
     library.primaryDigest = listing.digest
     if (!isBehind(library)) library.behindSince = undefined
+    seenAt(library, askedAt)
     return library
   }
 
@@ -170,6 +179,7 @@ export class LibraryStates {
     library.deleted = false
     library.primaryHead = head
     library.primaryDigest = digest
+    seenAt(library, library.heardAt)
   }
 
   /** An event said so. `at`: performance.now() of the change, as far as the agent knows. */
@@ -181,6 +191,7 @@ export class LibraryStates {
       library.told = { head, looks: 0 }
     }
     if (head === null || head !== library.head) library.behindSince ??= at
+    seenAt(library, library.heardAt)
     return library
   }
 
@@ -210,6 +221,7 @@ export class LibraryStates {
     library.primaryDigest = recorded.digest
     library.deleted = false
     library.behindSince = undefined
+    library.seenBehindAt = undefined
     library.failure = null
     const { relation, cause, primaryHadAt } = recorded
     this.#write(library, 'record a head', () => {
@@ -335,10 +347,16 @@ function unknownLibrary(repo: RepoId): Library {
     holes: [],
     heardAt: undefined,
     behindSince: undefined,
+    seenBehindAt: undefined,
     told: undefined,
     progress: null,
     syncing: false,
   }
+}
+
+function seenAt(library: Library, at: number): void {
+  if (!isBehind(library)) library.seenBehindAt = undefined
+  else library.seenBehindAt ??= at
 }
 
 function stored(library: Library): object {

@@ -15,8 +15,8 @@ import { BackupError, isAbort, reason } from '../../shared/errors.js'
 import {
   PROOF_HEADER,
   VERSION_HEADER,
-  answerProof,
-  authKey,
+  authKeys,
+  provingKey,
   sameProof,
   signRequest,
   streamMac,
@@ -33,13 +33,14 @@ import {
 import type { Dispatcher } from 'undici'
 import type { ErrorCode } from '../../shared/errors.js'
 import type { LibraryListing } from '../../shared/catalog/catalog.js'
+import type { AuthKey, AuthKeys } from '../../shared/wire/auth.js'
 import type { Frame } from '../../shared/wire/frames.js'
 import type { DeltaRequest, EndFrame, ObjectsRequest } from '../../shared/wire/sync-messages.js'
 
 export interface PrimaryAddress {
   /** Of the nodes, at least one. */
   readonly urls: readonly string[]
-  readonly syncToken: string
+  readonly syncTokens: readonly string[]
   /** PEM text of a private CA. */
   readonly ca: string | null
 }
@@ -73,7 +74,7 @@ export type OnFrame = (frame: Frame) => void | Promise<void>
 
 export class PrimaryClient implements AsyncDisposable {
   readonly #agent: Agent
-  readonly #key
+  readonly #keys: AuthKeys
   readonly #nodes: readonly Node[]
   /** Index of the node that is asked first. */
   #preferred = 0
@@ -83,7 +84,7 @@ export class PrimaryClient implements AsyncDisposable {
       const url = new URL(text)
       return { origin: url.origin, prefix: url.pathname.replace(/\/+$/, '') }
     })
-    this.#key = authKey(address.syncToken)
+    this.#keys = authKeys(address.syncTokens)
     this.#agent = new Agent({
       connections: CONNECTIONS,
       headersTimeout: HEADERS_MS_MAX,
@@ -141,7 +142,7 @@ export class PrimaryClient implements AsyncDisposable {
     { method, path, body }: { method: 'GET' | 'POST'; path: string; body: string | Buffer },
     signal: AbortSignal,
   ) {
-    const { nonce, headers } = signRequest(this.#key, { method, path, body })
+    const { nonce, headers } = signRequest(this.#keys, { method, path, body })
     let response: Dispatcher.ResponseData
     try {
       response = await request(node.origin + node.prefix + path, {
@@ -154,18 +155,18 @@ export class PrimaryClient implements AsyncDisposable {
     } catch (error) {
       throw unreachable(node, error, signal)
     }
-    if (response.statusCode !== 200) throw await this.#refusal(node, response)
+    if (response.statusCode !== 200) throw await this.#refusal(node, response, nonce)
     return { response, nonce }
   }
 
   async #stream(path: string, body: Buffer, onFrame: OnFrame, signal: AbortSignal): Promise<EndFrame> {
-    const { node, response, nonce } = await this.#onAnyNode(signal, async node => {
-      const answered = await this.#ask(node, { method: 'POST', path, body }, signal)
-      this.#expectProof(node, answered.response, answered.nonce, 'stream')
-      return { node, ...answered }
+    const { node, response, mac } = await this.#onAnyNode(signal, async node => {
+      const { response, nonce } = await this.#ask(node, { method: 'POST', path, body }, signal)
+      const key = this.#expectProof(node, response, nonce, 'stream')
+      return { node, response, mac: streamMac(key, nonce) }
     })
     try {
-      return await this.#readStream(chunksOf(node, response, signal), { path, nonce, node }, onFrame)
+      return await this.#readStream(chunksOf(node, response, signal), { path, mac, node }, onFrame)
     } catch (error) {
       // it broke in the middle: whoever asks next begins with another node
       if (error instanceof BackupError && error.code === 'PRIMARY_UNREACHABLE') this.#preferred = this.#after(node)
@@ -175,10 +176,9 @@ export class PrimaryClient implements AsyncDisposable {
 
   async #readStream(
     chunks: AsyncIterable<Buffer>,
-    { path, nonce, node }: { path: string; nonce: string; node: Node },
+    { path, mac, node }: { path: string; mac: ReturnType<typeof streamMac>; node: Node },
     onFrame: OnFrame,
   ): Promise<EndFrame> {
-    const mac = streamMac(this.#key, nonce)
     const frames = new FrameReader()
     let end: EndFrame | undefined
     for await (const chunk of chunks) {
@@ -214,18 +214,24 @@ export class PrimaryClient implements AsyncDisposable {
     return Buffer.concat(chunks)
   }
 
-  #expectProof(node: Node, response: Dispatcher.ResponseData, nonce: string, body: Buffer | 'stream'): void {
-    const expected = answerProof(this.#key, { nonce, status: response.statusCode, body })
-    if (sameProof(expected, response.headers[PROOF_HEADER])) return
+  #expectProof(node: Node, response: Dispatcher.ResponseData, nonce: string, body: Buffer | 'stream'): AuthKey {
+    const answer = { nonce, status: response.statusCode, body }
+    const key = provingKey(this.#keys, answer, response.headers[PROOF_HEADER])
+    if (key) return key
     throw new BackupError(
       'TOKEN_MISMATCH',
       `ask ${node.origin} (primary_url): it did not prove that it has our sync_token; is it the agent, and the same key?`,
     )
   }
 
-  async #refusal(node: Node, response: Dispatcher.ResponseData): Promise<BackupError> {
+  async #refusal(node: Node, response: Dispatcher.ResponseData, nonce: string): Promise<BackupError> {
     const body = await this.#readBody(node, response, ERROR_BYTES_MAX)
-    if (String(response.headers['content-type']).startsWith('application/json')) return decodeRemoteError(body)
+    if (String(response.headers['content-type']).startsWith('application/json')) {
+      const error = decodeRemoteError(body)
+      // whoever refuses our token cannot prove it; anything else is believed only of somebody who can
+      if (error.code !== 'TOKEN_MISMATCH') this.#expectProof(node, response, nonce, body)
+      return error
+    }
     return new BackupError(
       'PRIMARY_UNREACHABLE',
       `ask ${node.origin} (primary_url): it answered ${response.statusCode}; is this the address of seaf-backup-primary?`,

@@ -10,13 +10,14 @@ export interface MysqlPollOptions {
   readonly reader: CatalogReader
   readonly sink: ChangeSink
   readonly everyMs: number
-  /** False while the reason for polling is what the sink should keep saying. */
-  readonly reports: boolean
   readonly onDeath: (error: unknown) => void
 }
 
-export function startMysqlPoll({ reader, sink, everyMs, reports, onDeath }: MysqlPollOptions): ChangeSource {
+export function startMysqlPoll({ reader, sink, everyMs, onDeath }: MysqlPollOptions): ChangeSource {
   const watch = new HeadsWatch(reader, sink)
-  const loop = startLoop(signal => watchForever({ watch, bell: new Bell(), everyMs, sink, reports }, signal), onDeath)
+  const loop = startLoop(
+    signal => watchForever({ watch, bell: new Bell(), everyMs, sink, reports: true }, signal),
+    onDeath,
+  )
   return { kind: 'mysql-poll', [Symbol.asyncDispose]: () => loop[Symbol.asyncDispose]() }
 }

@@ -92,7 +92,7 @@ class MysqlChanges implements ChangeSource {
   async #poll(why: unknown): Promise<void> {
     const before = this.#current
     this.#why = why
-    this.sink.degraded(`${reason(why)}; polling every ${this.options.headsPollIntervalMs / 1000} s instead`)
+    this.#sayPolling()
     if (before?.kind === 'mysql-poll') return
     await before?.[Symbol.asyncDispose]()
     this.#current = this.#startPoll()
@@ -117,6 +117,19 @@ class MysqlChanges implements ChangeSource {
 
   #startPoll(): ChangeSource {
     const { reader, headsPollIntervalMs, onDeath } = this.options
-    return startMysqlPoll({ reader, sink: this.sink, everyMs: headsPollIntervalMs, reports: false, onDeath })
+    const { sink } = this
+    const said: ChangeSink = {
+      changed: hint => sink.changed(hint),
+      allMayHaveChanged: () => sink.allMayHaveChanged(),
+      position: text => sink.position(text),
+      degraded: why => sink.degraded(why),
+      restored: () => this.#sayPolling(), // the reason for polling is what remains
+    }
+    return startMysqlPoll({ reader, sink: said, everyMs: headsPollIntervalMs, onDeath })
+  }
+
+  #sayPolling(): void {
+    const everySeconds = this.options.headsPollIntervalMs / 1000
+    this.sink.degraded(`${reason(this.#why)}; polling every ${everySeconds} s instead`)
   }
 }

@@ -8,14 +8,14 @@
 import { Worker } from 'node:worker_threads'
 import { BackupError } from '../../shared/errors.js'
 import { limit } from '../../shared/limit.js'
-import type { AuthKey } from '../../shared/wire/auth.js'
+import type { ProvenRequest } from '../../shared/wire/auth.js'
 import type { LibraryFrame } from '../../shared/wire/sync-messages.js'
 import type { DeltaJob, ObjectsJob } from './delta.js'
 
 /** What one answer is made of, in this order. */
 export interface WorkerJob {
-  /** Of the request: part of the stream's MAC. */
-  readonly nonce: string
+  /** Of the request: what the stream's MAC is made with. */
+  readonly proof: Pick<ProvenRequest, 'key' | 'nonce'>
   readonly library?: LibraryFrame
   readonly delta?: DeltaJob
   readonly objects?: ObjectsJob
@@ -23,7 +23,7 @@ export interface WorkerJob {
 
 export type ToWorker =
   | { readonly type: 'start'; readonly job: number; readonly work: WorkerJob }
-  | { readonly type: 'credit'; readonly job: number }
+  | { readonly type: 'credit'; readonly job: number; readonly bytes: number }
   | { readonly type: 'abort'; readonly job: number }
   | { readonly type: 'changed'; readonly job: number; readonly changed: boolean }
 
@@ -49,10 +49,10 @@ export class DeltaPool implements AsyncDisposable {
   #nextJob = 1
   #stopping = false
 
-  constructor(options: { dataDir: string; key: AuthKey; threads: number; onDeath: (error: unknown) => void }) {
+  constructor(options: { dataDir: string; threads: number; onDeath: (error: unknown) => void }) {
     for (let i = 0; i < options.threads; i++) {
       const worker = new Worker(new URL('./delta-worker.js', import.meta.url), {
-        workerData: { dataDir: options.dataDir, key: options.key },
+        workerData: { dataDir: options.dataDir },
       })
       worker.on('message', (message: FromWorker) => this.#receive(message, worker))
       worker.on('error', options.onDeath)
@@ -104,7 +104,8 @@ export class DeltaPool implements AsyncDisposable {
         }
         this.#listeners.set(job, {
           chunk: chunk => {
-            writing = writing.then(() => write(chunk)).then(() => say({ type: 'credit', job }))
+            const bytes = chunk.byteLength
+            writing = writing.then(() => write(chunk)).then(() => say({ type: 'credit', job, bytes }))
             writing.catch(fail)
           },
           end: error => void writing.then(() => (error ? reject(error) : resolve()), reject),

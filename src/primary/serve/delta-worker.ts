@@ -11,15 +11,14 @@ import { streamMac } from '../../shared/wire/auth.js'
 import { FRAME } from '../../shared/wire/frames.js'
 import { streamDelta, streamObjects } from './delta.js'
 import { FrameWriter } from './frame-writer.js'
-import type { AuthKey } from '../../shared/wire/auth.js'
 import type { FromWorker, ToWorker, WorkerJob } from './delta-pool.js'
 
-/** Chunks on their way to the main thread and not yet taken: enough to keep the socket busy, 2 MB a job at most in small frames. */
-const CREDITS = 8
+/** On their way to the main thread and not yet taken by the socket: enough to keep it busy. One large block may go beyond. */
+const UNTAKEN_BYTES_MAX = 2 * 1024 * 1024
 
 const port = parentPort
 if (!port) throw new Error('delta-worker.js is a worker thread, not a program')
-const { dataDir, key } = workerData as { dataDir: string; key: Uint8Array }
+const { dataDir } = workerData as { dataDir: string }
 const objects = new DiskObjectReader(dataDir)
 const running = new Map<number, Running>()
 
@@ -29,15 +28,15 @@ const TRANSFER_BYTES_MIN = 128 * 1024
 class Gone extends Error {}
 
 class Running {
-  #credits = CREDITS
+  #untaken = 0
   #wake: (() => void) | undefined
   #aborted = false
   finish: ((changed: boolean) => void) | undefined
 
   constructor(readonly id: number) {}
 
-  credit(): void {
-    this.#credits += 1
+  credit(bytes: number): void {
+    this.#untaken -= bytes
     this.#wake?.()
   }
 
@@ -48,9 +47,10 @@ class Running {
   }
 
   async send(chunk: Buffer): Promise<void> {
-    while (this.#credits === 0 && !this.#aborted) await new Promise<void>(resolve => (this.#wake = resolve))
+    while (this.#untaken >= UNTAKEN_BYTES_MAX && !this.#aborted)
+      await new Promise<void>(resolve => (this.#wake = resolve))
     if (this.#aborted) throw new Gone()
-    this.#credits -= 1
+    this.#untaken += chunk.byteLength
     post({ type: 'chunk', job: this.id, chunk }, ownsItsMemory(chunk) ? [chunk.buffer as ArrayBuffer] : [])
     await new Promise<void>(resolve => setImmediate(resolve)) // others' turn; and messages for us are read
   }
@@ -65,7 +65,7 @@ function post(message: FromWorker, transfer: ArrayBuffer[] = []): void {
 }
 
 async function run(job: WorkerJob, state: Running): Promise<void> {
-  const out = new FrameWriter(streamMac(key as AuthKey, job.nonce), chunk => state.send(chunk))
+  const out = new FrameWriter(streamMac(job.proof.key, job.proof.nonce), chunk => state.send(chunk))
   try {
     if (job.library) await out.json(FRAME.library, job.library)
     if (job.delta) await streamDelta(job.delta, objects, out)
@@ -98,7 +98,7 @@ port.on('message', (message: ToWorker) => {
     return
   }
   const state = running.get(message.job)
-  if (message.type === 'credit') state?.credit()
+  if (message.type === 'credit') state?.credit(message.bytes)
   else if (message.type === 'abort') state?.abort()
   else state?.finish?.(message.changed)
 })

@@ -30,14 +30,14 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { CatalogReader, LibraryListing, LibraryRead } from '../../shared/catalog/catalog.js'
 import type { RepoId } from '../../shared/ids.js'
 import type { Log } from '../../shared/log.js'
-import type { AuthKey } from '../../shared/wire/auth.js'
+import type { AuthKeys, ProvenRequest } from '../../shared/wire/auth.js'
 import type { Listener, ListenOptions } from '../../shared/wire/listener.js'
 import type { DiskObjectReader } from '../../shared/store/disk-object-store.js'
 import type { DeltaPool, WorkerJob } from './delta-pool.js'
 import type { RateLimit } from './rate-limit.js'
 
 export interface SyncApiParts {
-  readonly key: AuthKey
+  readonly keys: AuthKeys
   readonly catalog: CatalogReader
   readonly objects: DiskObjectReader
   readonly pool: DeltaPool
@@ -51,7 +51,7 @@ interface Exchange {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly body: Buffer
-  readonly nonce: string
+  readonly proven: ProvenRequest
   /** Aborted when the backup hangs up. */
   readonly signal: AbortSignal
 }
@@ -68,7 +68,7 @@ const STATUS: Partial<Record<string, number>> = {
 }
 
 export function startSyncApi(options: ListenOptions, parts: SyncApiParts): Promise<Listener> {
-  const guard = new RequestGuard(parts.key)
+  const guard = new RequestGuard(parts.keys)
   const failures = new FailureLimit()
   return listen(options, (request, response) => {
     void answer(request, response, parts, guard, failures)
@@ -82,25 +82,24 @@ async function answer(
   guard: RequestGuard,
   failures: FailureLimit,
 ): Promise<void> {
+  const address = peerAddress(request) // now: a request that was cut off has no socket
   const gone = new AbortController()
   response.on('close', () => gone.abort())
-  let nonce: string | undefined
+  let proven: ProvenRequest | undefined
   try {
-    if (failures.blocked(peerAddress(request))) {
-      throw new BackupError('TOKEN_MISMATCH', 'answer: too many requests with a wrong sync token; wait a minute')
-    }
     const body = await readBody(request, REQUEST_BYTES_MAX)
-    nonce = guard.check({
+    proven = guard.prove({
       method: request.method ?? '',
       path: request.url ?? '',
       body,
       header: request.headers[AUTH_HEADER],
     })
+    guard.admit(proven)
     expectVersion(request)
-    await route({ request, response, body, nonce, signal: gone.signal }, parts)
+    await route({ request, response, body, proven, signal: gone.signal }, parts)
   } catch (error) {
     if (gone.signal.aborted || isAbort(error)) return void response.destroy()
-    refuse(request, response, { error, nonce, parts, failures })
+    refuse(response, { error, address, proven, parts, failures })
   }
 }
 
@@ -113,26 +112,23 @@ function expectVersion(request: IncomingMessage): void {
   )
 }
 
-function refuse(
-  request: IncomingMessage,
-  response: ServerResponse,
-  {
-    error,
-    nonce,
-    parts,
-    failures,
-  }: { error: unknown; nonce: string | undefined; parts: SyncApiParts; failures: FailureLimit },
-): void {
+interface Refusal {
+  readonly error: unknown
+  readonly address: string
+  readonly proven: ProvenRequest | undefined
+  readonly parts: SyncApiParts
+  readonly failures: FailureLimit
+}
+
+function refuse(response: ServerResponse, { error, address, proven, parts, failures }: Refusal): void {
   const coded = asBackupError(error)
-  const address = peerAddress(request)
   const fields = { peer: address, code: coded.code, reason: coded.message }
   if (coded.code === 'TOKEN_MISMATCH') {
     if (failures.failed(address)) parts.log.warn(fields, 'request refused')
   } else if (coded.code === 'INTERNAL') parts.log.error({ ...fields, err: error }, 'request failed')
   else parts.log.warn(fields, 'request not answered')
   if (response.headersSent) return void response.destroy() // a stream that is cut has no END: the backup sees it
-  const proofNonce = nonce ?? (coded.code === 'CLOCK_SKEW' ? (coded.details['nonce'] as string) : undefined)
-  sendBody(response, parts.key, proofNonce, STATUS[coded.code] ?? 500, 'application/json', errorBody(coded))
+  sendBody(response, proven, STATUS[coded.code] ?? 500, 'application/json', errorBody(coded))
 }
 
 const errorBody = (error: BackupError): Buffer =>
@@ -140,23 +136,25 @@ const errorBody = (error: BackupError): Buffer =>
 
 function sendBody(
   response: ServerResponse,
-  key: AuthKey,
-  nonce: string | undefined,
+  proven: ProvenRequest | undefined,
   status: number,
   type: string,
   body: Buffer,
 ): void {
-  const proof = nonce === undefined ? {} : { [PROOF_HEADER]: answerProof(key, { nonce, status, body }) }
+  // a stranger is told so and hung up on: sockets that wait for the next request are for those who have the token
+  const proof = proven
+    ? { [PROOF_HEADER]: answerProof(proven.key, { nonce: proven.nonce, status, body }) }
+    : { connection: 'close' }
   response.writeHead(status, { 'content-type': type, 'content-length': body.byteLength, ...proof })
   response.end(body)
 }
 
 async function route(exchange: Exchange, parts: SyncApiParts): Promise<void> {
-  const { request, response, nonce, signal } = exchange
+  const { request, response, proven, signal } = exchange
   switch (`${request.method} ${request.url}`) {
     case 'GET /v1/listing': {
       const body = encodeListing(withConf(await parts.catalog.listing(signal), parts))
-      return sendBody(response, parts.key, nonce, 200, 'application/octet-stream', body)
+      return sendBody(response, proven, 200, 'application/octet-stream', body)
     }
     case 'POST /v1/delta':
       return sendDelta(exchange, parts)
@@ -193,7 +191,7 @@ async function sendDelta(exchange: Exchange, parts: SyncApiParts): Promise<void>
   const base = usable ? asked.have : null
   const storeId = rows.virtual?.originRepo ?? rows.repo
   await sendStream(exchange, parts, library, {
-    nonce: exchange.nonce,
+    proof: exchange.proven,
     library: { rows, digest: digestWithConf(digest, parts), truncateTime, gcId, base },
     ...(rows.head &&
       rows.head !== base && {
@@ -210,7 +208,7 @@ async function sendObjects(exchange: Exchange, parts: SyncApiParts): Promise<voi
   const { repo, objects } = decodeObjectsRequest(exchange.body)
   const library = await readLibrary(repo, parts, exchange.signal)
   const storeId = library.rows.virtual?.originRepo ?? repo
-  await sendStream(exchange, parts, library, { nonce: exchange.nonce, objects: { repo, storeId, objects } })
+  await sendStream(exchange, parts, library, { proof: exchange.proven, objects: { repo, storeId, objects } })
 }
 
 async function sendStream(
@@ -219,10 +217,11 @@ async function sendStream(
   library: LibraryRead,
   job: WorkerJob,
 ): Promise<void> {
-  const { response, nonce, signal } = exchange
+  const { response, proven, signal } = exchange
+  const { key, nonce } = proven
   response.writeHead(200, {
     'content-type': 'application/octet-stream',
-    [PROOF_HEADER]: answerProof(parts.key, { nonce, status: 200, body: 'stream' }),
+    [PROOF_HEADER]: answerProof(key, { nonce, status: 200, body: 'stream' }),
   })
   const write = async (chunk: Uint8Array) => {
     await parts.rate.take(chunk.byteLength, signal)

@@ -5,10 +5,13 @@
  * digest of its body. The answer carries one over the same nonce, the status
  * and the digest of its body (for a stream: see frames.ts, END). The two
  * directions use different words, so neither can be played back as the other.
+ * While a token is replaced a side holds two: a request carries one HMAC per
+ * token, and is answered with the key that both sides have.
  * Requests outside the clock window, or with a nonce seen within it, are refused.
  */
 
 import { createHmac, hash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { TOKENS_MAX } from '../config-values.js'
 import { BackupError } from '../errors.js'
 
 export const AUTH_HEADER = 'authorization'
@@ -28,21 +31,28 @@ export type AuthKey = Buffer & { readonly authKey: true }
 export const authKey = (syncToken: string): AuthKey =>
   createHmac('sha256', syncToken).update('seaf-backup 1').digest() as AuthKey
 
+/** Of the tokens that a side holds, the newest first; at most TOKENS_MAX. */
+export type AuthKeys = readonly AuthKey[]
+
+export const authKeys = (syncTokens: readonly string[]): AuthKeys => syncTokens.map(authKey)
+
 export interface SignedRequest {
   readonly nonce: string
   readonly headers: Readonly<Record<string, string>>
 }
 
+const listOf = (keys: AuthKey | AuthKeys): AuthKeys => (Buffer.isBuffer(keys) ? [keys as AuthKey] : (keys as AuthKeys))
+
 const bodyDigest = (body: string | Uint8Array): string => hash('sha256', body, 'hex')
 
 export function signRequest(
-  key: AuthKey,
+  keys: AuthKey | AuthKeys,
   request: { method: string; path: string; body: string | Uint8Array },
   now = Date.now(),
 ): SignedRequest {
   const nonce = randomBytes(NONCE_HEX / 2).toString('hex')
-  const mac = requestMac(key, { ...request, time: now, nonce })
-  return { nonce, headers: { [AUTH_HEADER]: `${SCHEME} time=${now},nonce=${nonce},mac=${mac}` } }
+  const macs = listOf(keys).map(key => `,mac=${requestMac(key, { ...request, time: now, nonce })}`)
+  return { nonce, headers: { [AUTH_HEADER]: `${SCHEME} time=${now},nonce=${nonce}${macs.join('')}` } }
 }
 
 function requestMac(
@@ -69,6 +79,13 @@ export function answerProof(
   return createHmac('sha256', key).update(`answer\n${answer.nonce}\n${answer.status}\n${digest}`).digest('hex')
 }
 
+/** The key with which an answer was proved; undefined: none that we have. */
+export const provingKey = (
+  keys: AuthKeys,
+  answer: Parameters<typeof answerProof>[1],
+  given: unknown,
+): AuthKey | undefined => keys.find(key => sameProof(answerProof(key, answer), given))
+
 /** Over the frames of a stream that do not prove themselves, in their order. */
 export function streamMac(key: AuthKey, nonce: string) {
   return createHmac('sha256', key).update(`stream\n${nonce}\n`)
@@ -81,36 +98,70 @@ export function sameProof(expected: string, given: unknown): boolean {
   return ours.byteLength === theirs.byteLength && timingSafeEqual(ours, theirs)
 }
 
-const HEADER = new RegExp(`^${SCHEME} time=(\\d{1,16}),nonce=([0-9a-f]{${NONCE_HEX}}),mac=([0-9a-f]{64})$`)
+const HEADER = new RegExp(
+  `^${SCHEME} time=(\\d{1,16}),nonce=([0-9a-f]{${NONCE_HEX}})((?:,mac=[0-9a-f]{64}){1,${TOKENS_MAX}})$`,
+)
+
+interface CheckedRequest {
+  readonly method: string
+  readonly path: string
+  readonly body: string | Uint8Array
+  readonly header: string | undefined
+}
+
+/** A request made by somebody who has a token of ours; `key` proves the answer to it. */
+export interface ProvenRequest {
+  readonly nonce: string
+  readonly key: AuthKey
+  readonly time: number
+}
 
 /** Checks requests; one a listener, because it remembers nonces. */
 export class RequestGuard {
   /** In order of arrival, so that the old ones are found at the front. */
   readonly #seen = new Map<string, number>()
 
-  constructor(
-    readonly key: AuthKey,
-    private readonly now: () => number = Date.now,
-  ) {}
+  readonly #keys: AuthKeys
 
-  /** The request's nonce. Rejects with TOKEN_MISMATCH or CLOCK_SKEW; a nonce is remembered only of a request that proved itself. */
-  check(request: { method: string; path: string; body: string | Uint8Array; header: string | undefined }): string {
+  constructor(
+    keys: AuthKey | AuthKeys,
+    private readonly now: () => number = Date.now,
+  ) {
+    this.#keys = listOf(keys)
+  }
+
+  /** The request's nonce. Throws what `prove` and `admit` throw. */
+  check(request: CheckedRequest): string {
+    const proven = this.prove(request)
+    this.admit(proven)
+    return proven.nonce
+  }
+
+  /** Throws TOKEN_MISMATCH. Says nothing of when the request was made: see `admit`. */
+  prove(request: CheckedRequest): ProvenRequest {
     const parts = HEADER.exec(request.header ?? '')
     if (!parts) throw new BackupError('TOKEN_MISMATCH', 'check a request: it carries no proof of the sync token')
-    const [, time, nonce, mac] = parts as unknown as [string, string, string, string]
-    const expected = requestMac(this.key, { ...request, time: Number(time), nonce })
-    if (!sameProof(expected, mac)) {
-      throw new BackupError('TOKEN_MISMATCH', 'check a request: it was made with another sync token')
-    }
+    const [, digits, nonce, list] = parts as unknown as [string, string, string, string]
+    const time = Number(digits)
+    const macs = list.split(',mac=').slice(1)
+    const key = this.#keys.find(ours => {
+      const expected = requestMac(ours, { ...request, time, nonce })
+      return macs.some(mac => sameProof(expected, mac))
+    })
+    if (!key) throw new BackupError('TOKEN_MISMATCH', 'check a request: it was made with another sync token')
+    return { nonce, key, time }
+  }
+
+  /** Throws CLOCK_SKEW, or TOKEN_MISMATCH for what was sent before; a nonce is remembered only of a request that proved itself. */
+  admit({ nonce, time }: ProvenRequest): void {
     const now = this.now()
-    const skew = Math.abs(now - Number(time))
+    const skew = Math.abs(now - time)
     if (skew > CLOCK_WINDOW_MS) {
       throw new BackupError('CLOCK_SKEW', `check a request: the two clocks are ${Math.round(skew / 1000)} s apart`, {
         nonce,
       })
     }
     this.#remember(nonce, now)
-    return nonce
   }
 
   #remember(nonce: string, now: number): void {
@@ -124,32 +175,25 @@ export class RequestGuard {
   }
 }
 
-/** Failed proofs of one address before it must wait: a person who mistyped a token, not a guesser. */
-const FAILURES_MAX = 10
 const FAILURE_WINDOW_MS = 60_000
 const ADDRESSES_MAX = 10_000
 
-/** Slows down whoever guesses, and keeps the log readable meanwhile. */
+/**
+ * Keeps the log readable while somebody guesses. Nobody is shut out by it: 160 bits need no protection against
+ * guessing, and behind a proxy the guesser has the address of the other side.
+ */
 export class FailureLimit {
-  readonly #failures = new Map<string, { count: number; since: number }>()
+  /** When the window of an address began. */
+  readonly #failures = new Map<string, number>()
 
   constructor(private readonly now: () => number = Date.now) {}
 
-  /** True when the address failed too often within a minute. */
-  blocked(address: string): boolean {
-    const entry = this.#failures.get(address)
-    return entry !== undefined && entry.count >= FAILURES_MAX && this.now() - entry.since < FAILURE_WINDOW_MS
-  }
-
-  /** Counts one; true for the first of a window: that one is worth a log line. */
+  /** True for the first of an address within a minute: that one is worth a log line. */
   failed(address: string): boolean {
-    const entry = this.#failures.get(address)
-    if (entry && this.now() - entry.since < FAILURE_WINDOW_MS) {
-      entry.count += 1
-      return false
-    }
+    const since = this.#failures.get(address)
+    if (since !== undefined && this.now() - since < FAILURE_WINDOW_MS) return false
     if (this.#failures.size >= ADDRESSES_MAX) this.#failures.clear()
-    this.#failures.set(address, { count: 1, since: this.now() })
+    this.#failures.set(address, this.now())
     return true
   }
 }

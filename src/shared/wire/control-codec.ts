@@ -11,11 +11,13 @@ import { BackupError, isErrorCode, reason } from '../errors.js'
 import { isRepoId } from '../ids.js'
 import type { ErrorCode } from '../errors.js'
 import type {
+  AgentStatus,
   ControlError,
   DamagedObject,
   HeadLogEntry,
   LibraryFailure,
   LibraryStatus,
+  Overdue,
   StatusReport,
   SyncEvent,
   SyncProgress,
@@ -86,8 +88,10 @@ function readReport(report: Fields): StatusReport {
       lastContactAgoMs: nullable(primary['lastContactAgoMs'], v => number(v, 'primary.lastContactAgoMs')),
       lastSweepAgoMs: nullable(primary['lastSweepAgoMs'], v => number(v, 'primary.lastSweepAgoMs')),
       agentsConnected: number(primary['agentsConnected'], 'primary.agentsConnected'),
+      agents: list(primary['agents'] ?? [], 'primary.agents', readAgent), // daemons of before it was known leave it out
       problem: nullable(primary['problem'], v => readProblem(fields(v, 'primary.problem'))),
     },
+    overdue: list(report['overdue'] ?? [], 'overdue', readOverdue),
     counts: {
       total: count('total'),
       synchronized: count('synchronized'),
@@ -100,6 +104,27 @@ function readReport(report: Fields): StatusReport {
     syncing: list(report['syncing'], 'syncing', libraryId),
     failed: list(report['failed'], 'failed', libraryId),
     ...(libraries === undefined ? {} : { libraries: list(libraries, 'libraries', readLibrary) }),
+  }
+}
+
+function readAgent(value: unknown): AgentStatus {
+  const agent = fields(value, 'agent')
+  return {
+    address: text(agent['address'], 'address'),
+    source: nullable(agent['source'], v => text(v, 'source')),
+    positionAgoMs: nullable(agent['positionAgoMs'], v => number(v, 'positionAgoMs')),
+    degraded: nullable(agent['degraded'], v => text(v, 'degraded')),
+    connectedForMs: number(agent['connectedForMs'], 'connectedForMs'),
+  }
+}
+
+function readOverdue(value: unknown): Overdue {
+  const late = fields(value, 'overdue')
+  return {
+    what: text(late['what'], 'what'),
+    forMs: number(late['forMs'], 'forMs'),
+    message: text(late['message'], 'message'),
+    nextStep: text(late['nextStep'], 'nextStep'),
   }
 }
 

@@ -77,6 +77,27 @@ export interface LibraryStatus {
   readonly progress: SyncProgress | null
 }
 
+/** What one agent last said of itself. All ages count on by themselves when it says nothing more. */
+export interface AgentStatus {
+  readonly address: string
+  /** Who notices changes there: mysql-binlog, mysql-poll, sqlite-watch; starting; null: nothing said yet. */
+  readonly source: string | null
+  /** Since the source was last known to be at its newest; null: not yet. Old: it is deaf, whatever else it says. */
+  readonly positionAgoMs: number | null
+  /** Why the fast way is off, in words; null: it is not. */
+  readonly degraded: string | null
+  readonly connectedForMs: number
+}
+
+/** Something that has lasted for longer than `rpo`. */
+export interface Overdue {
+  /** `primary`: silent; `sweep`: none succeeds; `source`: an agent's is deaf; `library`: changes wait. Others may follow. */
+  readonly what: string
+  readonly forMs: number
+  readonly message: string
+  readonly nextStep: string
+}
+
 export interface StatusReport {
   readonly version: string
   /** Unix ms, by the backup's clock. */
@@ -90,8 +111,11 @@ export interface StatusReport {
     readonly lastSweepAgoMs: number | null
     /** Agents that hold an event connection now. */
     readonly agentsConnected: number
+    readonly agents: readonly AgentStatus[]
     readonly problem: { readonly code: ErrorCode; readonly message: string; readonly nextStep: string } | null
   }
+  /** Empty: all is within `rpo`. The most general first. */
+  readonly overdue: readonly Overdue[]
   readonly counts: {
     readonly total: number
     readonly synchronized: number

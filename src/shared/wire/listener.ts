@@ -19,6 +19,8 @@ export interface ListenOptions {
 /** A request is a few headers and at most some hundred kilobytes. */
 const REQUEST_MS_MAX = 30_000
 const HEADERS_MS_MAX = 10_000
+/** How often the two are looked at; Node's own half a minute would more than double them. */
+const DEADLINES_CHECK_MS = 1_000
 const HEADER_BYTES_MAX = 16 * 1024
 /** Longer than the pauses between a backup's requests while it works, so that its connections live on. */
 const KEEP_ALIVE_MS = 75_000
@@ -65,10 +67,11 @@ export async function listen(options: ListenOptions, handler: RequestListener): 
 }
 
 function createServer({ tls }: ListenOptions, handler: RequestListener): Server {
-  const common = { maxHeaderSize: HEADER_BYTES_MAX, noDelay: true }
+  const common = { maxHeaderSize: HEADER_BYTES_MAX, noDelay: true, connectionsCheckingInterval: DEADLINES_CHECK_MS }
   if (!tls) return createHttp(common, handler)
   try {
-    return createHttps({ ...common, cert: readFileSync(tls.certFile), key: readFileSync(tls.keyFile) }, handler)
+    const [cert, key] = [readFileSync(tls.certFile), readFileSync(tls.keyFile)]
+    return createHttps({ ...common, cert, key, handshakeTimeout: HEADERS_MS_MAX }, handler)
   } catch (cause) {
     throw new BackupError('CONFIG_INVALID', `load tls_cert and tls_key: ${reason(cause)}`, {}, { cause })
   }

@@ -62,8 +62,19 @@ const statusReport: fc.Arbitrary<StatusReport> = fc.record(
       lastContactAgoMs: orNull(count),
       lastSweepAgoMs: orNull(count),
       agentsConnected: count,
+      agents: fc.array(
+        fc.record({
+          address: text,
+          source: orNull(text),
+          positionAgoMs: orNull(count),
+          degraded: orNull(text),
+          connectedForMs: count,
+        }),
+        { maxLength: 3 },
+      ),
       problem: orNull(fc.record(problem)),
     }),
+    overdue: fc.array(fc.record({ what: text, forMs: count, message: text, nextStep: text }), { maxLength: 3 }),
     counts: fc.record({
       total: count,
       synchronized: count,
@@ -77,7 +88,7 @@ const statusReport: fc.Arbitrary<StatusReport> = fc.record(
     failed: ids,
     libraries: fc.array(library, { maxLength: 3 }),
   },
-  { requiredKeys: ['version', 'at', 'primary', 'counts', 'syncing', 'failed'] },
+  { requiredKeys: ['version', 'at', 'primary', 'overdue', 'counts', 'syncing', 'failed'] },
 )
 const controlError = fc.record({ ...problem, candidates: ids }, { requiredKeys: ['code', 'message', 'nextStep'] })
 const event: fc.Arbitrary<SyncEvent> = fc.oneof(
@@ -123,6 +134,15 @@ for (const { name, code, decode, good } of DECODERS) {
     t.equal(fc.check(spoilt).failed, false)
   })
 }
+
+t.test('control: a status report of a daemon from before rpo was known has no agents and nothing overdue', async t => {
+  for (const value of fc.sample(statusReport, 5)) {
+    const { overdue: _overdue, ...old } = value
+    const { agents: _agents, ...primary } = value.primary
+    const report = decodeStatusReport(bytes({ ...old, primary }))
+    t.strictSame([report.overdue, report.primary.agents], [[], []])
+  }
+})
 
 t.test('control: what one side writes is what the other reads', async t => {
   const same = <T>(some: fc.Arbitrary<T>, decode: (input: Uint8Array) => T) => {
