@@ -45,8 +45,10 @@ export class CopyCheck {
    */
   async broken({ excused = new Map(), headAlone = () => false }: Leniency = {}): Promise<string[]> {
     const problems: string[] = []
+    // heads first: of a virtual library recorded in between, the row that names its store is there already
+    const heads = await this.heads()
     const origins = await this.#origins()
-    for (const [repo, head] of await this.heads()) {
+    for (const [repo, head] of heads) {
       try {
         const storeId = origins.get(repo) ?? repo
         const limit = headAlone(repo) ? 0 : await this.#limit(repo, storeId)
