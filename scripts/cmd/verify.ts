@@ -24,8 +24,6 @@ export async function verify(
 }
 
 class TextView implements VerifyEvents {
-  library(): void {}
-
   finding(repo: string, { kind, id, problem, path, where, why }: Finding): void {
     const place = path === null ? 'its commits' : plain(path)
     const history = where === 'history' ? ', in history only' : ''
@@ -49,8 +47,6 @@ const shownCounts = ({ commits, fs, blocks, bytes }: CheckCounts): string =>
 
 /** One JSON object a line: a library can have a million findings. */
 class JsonView implements VerifyEvents {
-  library(): void {}
-
   finding(library: string, finding: Finding): void {
     this.#line({ type: 'finding', library, ...finding })
   }

@@ -42,6 +42,7 @@ function mysqlOn(config: DatabaseConfig & { type: 'mysql' }): Sql {
       user: config.user,
       password: config.password,
       database: config.dbName,
+      charset: 'utf8mb4',
       multipleStatements: true,
       rowsAsArray: true,
     })

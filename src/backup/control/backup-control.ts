@@ -4,6 +4,7 @@
 
 import { BackupError, asBackupError, isAbort } from '../../shared/errors.js'
 import { VERSION } from '../../shared/version.js'
+import { findLibrary } from '../find-library.js'
 import { behindOrFailed, libraryStatus, statusReport } from './status.js'
 import type { RepoId } from '../../shared/ids.js'
 import type { HeadLogEntry, LibraryStatus, StatusReport, SyncProgress } from '../../shared/wire/control-messages.js'
@@ -15,7 +16,6 @@ import type { ControlTarget, SyncOptions } from './control-api.js'
 
 /** Failures that a person gets to read at once; the rest is counted. */
 const FAILED_LISTED_MAX = 1_000
-const CANDIDATES_MAX = 20
 
 interface Parts {
   readonly engine: SyncEngine
@@ -59,21 +59,11 @@ export class BackupControl implements ControlTarget {
   }
 
   resolve(idOrPrefix: string): string {
-    const wanted = idOrPrefix.toLowerCase()
-    if (this.states.get(wanted as RepoId)) return wanted
-    const candidates: string[] = []
-    if (wanted !== '') for (const { repo } of this.states.all()) if (repo.startsWith(wanted)) candidates.push(repo)
-    const [only] = candidates
-    if (only !== undefined && candidates.length === 1) return only
-    if (only === undefined) {
-      throw new BackupError(
-        'LIBRARY_UNKNOWN',
-        `find library ${JSON.stringify(idOrPrefix.slice(0, 60))}: none is known whose id begins so`,
-      )
-    }
-    throw new BackupError('LIBRARY_AMBIGUOUS', `find library ${idOrPrefix}: ${candidates.length} ids begin so`, {
-      candidates: candidates.sort().slice(0, CANDIDATES_MAX),
-    })
+    if (this.states.get(idOrPrefix.toLowerCase() as RepoId)) return idOrPrefix.toLowerCase()
+    return findLibrary(
+      [...this.states.all()].map(({ repo }) => repo),
+      idOrPrefix,
+    )
   }
 
   async sync(

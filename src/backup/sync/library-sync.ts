@@ -10,6 +10,7 @@
  * refuse to move rather than point at what was collected.
  */
 
+import { storeIdOf } from '../../shared/catalog/library-tables.js'
 import { BackupError } from '../../shared/errors.js'
 import { short } from '../../shared/ids.js'
 import { isHere } from './own-copy.js'
@@ -66,7 +67,7 @@ export async function syncLibrary(
     job,
     {
       library: async frame => {
-        const storeId = frame.rows.virtual?.originRepo ?? frame.rows.repo
+        const storeId = storeIdOf(frame.rows)
         if (fence?.storeId !== storeId) fence = { storeId, gcId: await parts.catalog.gcId(storeId, signal) }
         parts.states.heard(library, frame.rows.head, frame.digest)
       },
@@ -115,7 +116,7 @@ async function readOwnRows(library: Library, parts: SyncParts, signal: AbortSign
     parts.log.error({ repo: library.repo }, 'objects are gone from here; all are pulled again')
     parts.states.lost(library)
   }
-  return { recorded, fence: ours && { storeId: ours.rows.virtual?.originRepo ?? library.repo, gcId: ours.gcId } }
+  return { recorded, fence: ours && { storeId: storeIdOf(ours.rows), gcId: ours.gcId } }
 }
 
 function expectPulled(library: Library, result: PullResult): Pulled {

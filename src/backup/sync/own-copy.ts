@@ -6,6 +6,7 @@
  * Whatever takes a whole directory away shows there; a single damaged object need not.
  */
 
+import { storeIdOf } from '../../shared/catalog/library-tables.js'
 import { EMPTY_ID } from '../../shared/ids.js'
 import { isDirMode, isFileMode } from '../../shared/seafile/objects.js'
 import type { CommitId } from '../../shared/ids.js'
@@ -59,7 +60,7 @@ async function distrustBeyondHead(
   signal: AbortSignal,
 ): Promise<void> {
   if (head === null || !library.vouched || library.vouched.commit === head) return
-  const storeId = library.rows?.virtual?.originRepo ?? library.repo
+  const storeId = library.rows ? storeIdOf(library.rows) : library.repo
   if ((await catalog.gcId(storeId, signal)) === null) library.vouched = null
 }
 
@@ -71,7 +72,7 @@ export function isHere({ repo, vouched, rows, holes }: Library, store: DiskObjec
   const commit = store.read({ kind: 'commits', storeId: repo, id: vouched.commit })
   if (commit.state !== 'whole' || commit.object.is !== 'commit') return false
   if (!rows) return true // whose store holds its tree is not known
-  const storeId = rows.virtual?.originRepo ?? repo
+  const storeId = storeIdOf(rows)
   for (let id: string | undefined = commit.object.commit.rootId; id !== undefined && !absent.has(id);) {
     const read = store.read({ kind: 'fs', storeId, id })
     if (read.state !== 'whole' || read.object.is !== 'fs') return false

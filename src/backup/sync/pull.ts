@@ -8,6 +8,7 @@
  * so that an interrupted pull goes on there.
  */
 
+import { storeIdOf } from '../../shared/catalog/library-tables.js'
 import { BackupError } from '../../shared/errors.js'
 import { keepsMore } from '../../shared/seafile/kept-history.js'
 import { FRAME, broken, decodeAbsent, decodeBlockRef, frameId } from '../../shared/wire/frames.js'
@@ -167,7 +168,7 @@ class Pull implements AsyncDisposable {
     this.#library = library
     await parts.events.library(library)
     if (rows.head === null) return
-    const storeId = rows.virtual?.originRepo ?? rows.repo
+    const storeId = storeIdOf(rows)
     this.#want = rows.head
     this.#frontier = new Frontier({
       repo: job.repo,
@@ -273,7 +274,7 @@ class Pull implements AsyncDisposable {
     if (holes.size === 0) return []
     const search = {
       store: this.parts.store,
-      storeId: library.rows.virtual?.originRepo ?? library.rows.repo,
+      storeId: storeIdOf(library.rows),
       holes,
       want,
       headRoot,

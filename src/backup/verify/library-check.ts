@@ -2,9 +2,9 @@
  * Whether one library on the disk is what its rows say: every object that it owes, read and compared with its name.
  *
  * For `seaf-backup-cmd verify`. Believes nothing that a sync noted: it starts at
- * `Branch` and reads files. Each object is looked at once over all libraries
- * that share a store; findings come as they are found, so memory holds ids, not
- * objects.
+ * `Branch` and reads files. Each object of a library is looked at once; what two
+ * libraries share is looked at for each, because both lack it when it is gone.
+ * Findings come as they are found, so memory holds the ids of one library.
  */
 
 import { EMPTY_ID } from '../../shared/ids.js'
@@ -57,20 +57,16 @@ const OBJECTS_PER_TURN = 500
 
 export class LibraryCheck {
   readonly counts: CheckCounts = { commits: 0, fs: 0, blocks: 0, bytes: 0 }
-  readonly #seen: IdSet
+  readonly #seen = new IdSet()
   readonly #seenOfBase = new IdSet()
   #where: Finding['where'] = 'head'
   #sinceTurn = 0
 
-  /** `seen`: fs objects and blocks of the store that were looked at before. */
   constructor(
     private readonly store: DiskObjectReader,
     private readonly library: CheckedLibrary,
     private readonly options: CheckOptions,
-    seen: IdSet,
-  ) {
-    this.#seen = seen
-  }
+  ) {}
 
   async *findings(signal: AbortSignal): AsyncGenerator<Finding, void, undefined> {
     const { head, repo } = this.library

@@ -7,6 +7,7 @@
  */
 
 import { hash } from 'node:crypto'
+import { storeIdOf } from '../../shared/catalog/library-tables.js'
 import { BackupError, asBackupError, isAbort } from '../../shared/errors.js'
 import { historyRule } from '../../shared/seafile/history-rule.js'
 import { keepsMore } from '../../shared/seafile/kept-history.js'
@@ -189,7 +190,7 @@ async function sendDelta(exchange: Exchange, parts: SyncApiParts): Promise<void>
   const usable =
     asked.have !== null && !keepsMore(truncateTime, asked.haveSince) && hasCommit(asked.repo, asked.have, parts)
   const base = usable ? asked.have : null
-  const storeId = rows.virtual?.originRepo ?? rows.repo
+  const storeId = storeIdOf(rows)
   await sendStream(exchange, parts, library, {
     proof: exchange.proven,
     library: { rows, digest: digestWithConf(digest, parts), truncateTime, gcId, base },
@@ -207,7 +208,7 @@ function hasCommit(repo: RepoId, id: string, parts: SyncApiParts): boolean {
 async function sendObjects(exchange: Exchange, parts: SyncApiParts): Promise<void> {
   const { repo, objects } = decodeObjectsRequest(exchange.body)
   const library = await readLibrary(repo, parts, exchange.signal)
-  const storeId = library.rows.virtual?.originRepo ?? repo
+  const storeId = storeIdOf(library.rows)
   await sendStream(exchange, parts, library, { proof: exchange.proven, objects: { repo, storeId, objects } })
 }
 

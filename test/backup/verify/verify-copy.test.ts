@@ -29,7 +29,6 @@ async function look(confDir: string, order: VerifyOrder): Promise<Looked> {
     { conf: confDir },
     order,
     {
-      library() {},
       finding: (repo, finding) => void findings.set(repo, [...(findings.get(repo) ?? []), finding]),
       done() {},
     },
@@ -138,6 +137,26 @@ t.test('verify: damage in kept history alone is said to be there, and is not loo
   t.equal((await look(conf, { ...EVERYTHING, history: false })).total.findings, 0)
   const { findings } = await look(conf, EVERYTHING)
   t.match(findings.get(repo), [{ id: block, path: '/gone later.txt', problem: 'missing', where: 'history' }])
+})
+
+t.test('verify: an object that two libraries share is reported of each that lacks it', async t => {
+  const dir = await temporary(t)
+  const sample = await makeSamplePrimary(dir)
+  await sample[Symbol.asyncDispose]()
+  const conf = await confFor(dir)
+  const id = (kind: string) => sample.libraries.find(library => library.kind === kind)?.id ?? ''
+  const [origin, virtual] = [id('origin'), id('virtual')]
+  const objects = new RawObjects(sample.dataDir)
+  const acts = new ServerActs(sample.dataDir, { type: 'sqlite', path: join(sample.dataDir, 'seafile.db') })
+  const root = objects.commit(virtual, await acts.head(virtual)).root_id
+  const [block] = [...objects.tree(origin, root)].find(([, { kind }]) => kind === 'blocks') ?? ['']
+  await rm(objects.path('blocks', origin, block))
+
+  const { findings, total } = await look(conf, { ...EVERYTHING, history: false })
+
+  t.strictSame([...findings.keys()].sort(), [origin, virtual].sort())
+  t.match(findings.get(virtual), [{ id: block, where: 'head' }])
+  t.equal(total.damagedLibraries, 2)
 })
 
 t.test('verify: an id that is none, or that is of two, is refused', async t => {

@@ -3,21 +3,20 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import Database from 'better-sqlite3'
-import { createConnection } from 'mysql2/promise'
 import { openCatalog, openCatalogReader } from '../../../src/shared/catalog/open-catalog.js'
 import { silentLog } from '../../../src/shared/log.js'
 import { extractFixture } from '../../support/fixtures.js'
 import { mysqlConfig } from '../../support/sides.js'
+import { sqlOn } from '../../support/sql.js'
 import { newCommit, newRepo } from '../../primary/changes/changes-support.js'
 import type { CatalogReader, CatalogWriter, LibraryRows } from '../../../src/shared/catalog/catalog.js'
 import type { DatabaseConfig } from '../../../src/shared/catalog/database-config.js'
 import type { CommitId } from '../../../src/shared/ids.js'
 import type { FixtureName } from '../../support/fixtures.js'
 import type { Mariadb } from '../../support/mariadb.js'
+import type { Cell } from '../../support/sql.js'
 
 export type Headed = LibraryRows & { readonly head: CommitId }
-type Cell = string | number | null
 
 /** One database, and a way to it that knows nothing of catalogs. */
 export interface Bed extends AsyncDisposable {
@@ -123,42 +122,19 @@ export const sqliteEngine: Engine = {
 }
 
 function sqliteBed(dir: string, path: string): Bed {
-  const on = <T>(work: (db: Database.Database) => T): T => {
-    const db = new Database(path)
-    try {
-      return work(db)
-    } finally {
-      db.close()
-    }
-  }
-  return {
-    config: { type: 'sqlite', path },
-    sql: async (...statements) => void on(db => db.exec(statements.join(';'))),
-    select: async statement => on(db => db.prepare(statement).raw().all() as Cell[][]),
-    [Symbol.asyncDispose]: () => rm(dir, { recursive: true, force: true }),
-  }
+  return bedOn({ type: 'sqlite', path }, () => rm(dir, { recursive: true, force: true }))
+}
+
+function bedOn(config: DatabaseConfig, drop: () => Promise<void>): Bed {
+  const { run, select } = sqlOn(config)
+  return { config, sql: run, select, [Symbol.asyncDispose]: drop }
 }
 
 let databases = 0
 
 export function mysqlEngine(server: () => Mariadb): Engine {
-  const bed = (dbName: string): Bed => {
-    const on = async (sql: string): Promise<unknown> => {
-      const to = { socketPath: server().socket, user: server().user, database: dbName, charset: 'utf8mb4' }
-      const connection = await createConnection({ ...to, multipleStatements: true, rowsAsArray: true })
-      try {
-        return (await connection.query(sql))[0]
-      } finally {
-        await connection.end()
-      }
-    }
-    return {
-      config: mysqlConfig(server(), dbName),
-      sql: async (...statements) => void (await on(statements.join(';'))),
-      select: async statement => (await on(statement)) as Cell[][],
-      [Symbol.asyncDispose]: async () => void (await server().query(`DROP DATABASE \`${dbName}\``)),
-    }
-  }
+  const bed = (dbName: string): Bed =>
+    bedOn(mysqlConfig(server(), dbName), async () => void (await server().query(`DROP DATABASE \`${dbName}\``)))
   return {
     name: 'MySQL',
     fixture: 'mysql-small',
