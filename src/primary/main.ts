@@ -1,15 +1,6 @@
 /** seaf-backup-primary: the agent beside the live Seafile server. */
 
-import { readPrimaryConfig } from '../shared/config.js'
-import { runDaemon } from '../shared/daemon.js'
-import { runPrimary } from './primary.js'
+import { boundMemory } from '../shared/bound-memory.js'
 
-await runDaemon({
-  name: 'seaf-backup-primary',
-  about: 'tells the backup what changes on this Seafile server, and lets it read; never writes to Seafile',
-  run(flags, log, signal) {
-    const config = readPrimaryConfig(flags)
-    for (const warning of config.warnings) log.warn({ warning }, 'configuration')
-    return runPrimary(config, log, signal)
-  },
-})
+boundMemory()
+await import('./daemon.js')

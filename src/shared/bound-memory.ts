@@ -1,0 +1,27 @@
+/**
+ * A daemon's memory, kept to what it uses. Both bounds can only be given to a process when it begins, so it begins
+ * again with them, as the same process.
+ *
+ * Measured after an hour of steady commits: V8 had let the young generation of the main thread grow to 134 MB, which it
+ * never gives back; and glibc, which gives each thread a heap of its own and returns only the end of it, held 150 MB
+ * of freed buffers.
+ */
+
+/** Of each half of the young generation, in MB. */
+const YOUNG = '--max-semi-space-size'
+const YOUNG_MB_MAX = 8
+
+/** mallopt(3): heaps for all threads; from which size a buffer has a mapping of its own, and goes back when it is freed. */
+const MALLOC = {
+  MALLOC_ARENA_MAX: '2',
+  MALLOC_MMAP_THRESHOLD_: String(512 * 1024),
+  MALLOC_TRIM_THRESHOLD_: String(512 * 1024),
+}
+
+/** First of all in a `main.ts`, before anything is loaded that would have to be loaded twice. What the operator has set stays. */
+export function boundMemory(): void {
+  const { execArgv, argv, env, execPath, execve } = process
+  if (!execve || execArgv.some(given => given.startsWith(YOUNG))) return
+  const args = [execPath, `${YOUNG}=${YOUNG_MB_MAX}`, ...execArgv, ...argv.slice(1)]
+  execve.call(process, execPath, args, { ...MALLOC, ...env } as Record<string, string>)
+}

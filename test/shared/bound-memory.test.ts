@@ -1,0 +1,64 @@
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+
+const MODULE = fileURLToPath(new URL('../../src/shared/bound-memory.js', import.meta.url))
+
+/** Busy as a daemon is: most of what it makes is soon forgotten, some of it lives a while. */
+const PROGRAM = `
+import { getHeapSpaceStatistics } from 'node:v8'
+import { boundMemory } from '${MODULE}'
+if (process.argv.includes('bound')) boundMemory()
+let kept = []
+for (let n = 0; n < 200_000; n++) {
+  kept.push({ a: new Array(50).fill(n) })
+  if (kept.length > 20_000) kept = kept.slice(10_000)
+}
+const young = getHeapSpaceStatistics().find(space => space.space_name === 'new_space')
+console.log(JSON.stringify({ pid: process.pid, args: process.argv.slice(2), flags: process.execArgv, arenas: process.env.MALLOC_ARENA_MAX, bytes: young.space_size }))
+`
+
+interface Seen {
+  readonly pid: number
+  readonly args: readonly string[]
+  readonly flags: readonly string[]
+  readonly arenas?: string
+  readonly bytes: number
+}
+
+const dir = mkdtempSync(join(tmpdir(), 'seaf-backup-young-'))
+t.teardown(() => rmSync(dir, { recursive: true, force: true }))
+const program = join(dir, 'program.mjs')
+writeFileSync(program, PROGRAM)
+
+const run = (...args: readonly string[]) => runWith({}, ...args)
+
+function runWith(env: NodeJS.ProcessEnv, ...args: readonly string[]): Seen & { readonly spawned: number } {
+  const { pid, stdout } = spawnSync(process.execPath, args, { encoding: 'utf8', env })
+  return { spawned: pid, ...(JSON.parse(stdout) as Seen) }
+}
+
+t.test(
+  'memory: the young generation of a busy process grows beyond what a daemon may have, unless it is bound',
+  async t => {
+    const MB = 1024 * 1024
+    t.ok(run(program).bytes > 32 * MB)
+    t.ok(run(program, 'bound').bytes <= 16 * MB)
+  },
+)
+
+t.test('memory: the process stays the same, with its flags and arguments', async t => {
+  const seen = run('--enable-source-maps', program, 'bound', '--conf', 'x')
+  t.equal(seen.pid, seen.spawned)
+  t.strictSame(seen.args, ['bound', '--conf', 'x'])
+  t.ok(seen.flags.includes('--enable-source-maps'))
+  t.equal(seen.arenas, '2')
+})
+
+t.test('memory: what the operator has set is left as it is', async t => {
+  t.strictSame(run('--max-semi-space-size=32', program, 'bound').flags, ['--max-semi-space-size=32'])
+  t.equal(runWith({ MALLOC_ARENA_MAX: '7' }, program, 'bound').arenas, '7')
+})
