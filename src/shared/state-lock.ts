@@ -4,9 +4,9 @@
  * It is SQLite's lock on a file of its own, because Node has none for files.
  */
 
-import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
+import { makeDirectory } from './durable-directory.js'
 import { BackupError, reason, systemCode } from './errors.js'
 
 /** Held until disposed. @throws BackupError ALREADY_RUNNING, DIRECTORY_UNUSABLE */
@@ -14,7 +14,7 @@ export function lockState(stateDir: string): Disposable {
   const file = join(stateDir, 'lock')
   let db: Database.Database | undefined
   try {
-    mkdirSync(stateDir, { recursive: true, mode: 0o700 })
+    makeDirectory(stateDir, 0o700)
     db = new Database(file, { timeout: 0 })
     db.exec('BEGIN EXCLUSIVE') // writes nothing: a full disk is no hindrance
   } catch (error) {

@@ -50,7 +50,7 @@ export async function pullBaseTree(
   await frontier.begin()
   await using intake = new ObjectIntake({ ...parts, repo: origin, storeId: origin, frontier, signal })
   while (frontier.size > 0) {
-    const lacking = await takeOurs(frontier, store, origin)
+    const lacking = await takeOurs(frontier, intake, store, origin)
     if (lacking.length > 0 && !(await askOrigin(intake, lacking))) return []
     frontier.beginTrees(null)
     signal.throwIfAborted()
@@ -72,7 +72,12 @@ export async function pullBaseTree(
 }
 
 /** What the origin or the virtual library brought is here already: gives what is not. */
-async function takeOurs(frontier: Frontier, store: ObjectStore, origin: RepoId): Promise<WantedObject[]> {
+async function takeOurs(
+  frontier: Frontier,
+  intake: ObjectIntake,
+  store: ObjectStore,
+  origin: RepoId,
+): Promise<WantedObject[]> {
   const lacking: WantedObject[] = []
   for (const { kind, id } of frontier.outstanding()) {
     if (kind === 'blocks') {
@@ -80,7 +85,7 @@ async function takeOurs(frontier: Frontier, store: ObjectStore, origin: RepoId):
       continue
     }
     const read = await store.read({ kind, storeId: origin, id })
-    if (read.state === 'whole') await frontier.arrived(read.object)
+    if (read.state === 'whole') await intake.found(read.object)
     else lacking.push({ kind, id })
   }
   return lacking

@@ -108,6 +108,12 @@ export class ObjectIntake implements AsyncDisposable {
     if (this.#options.frontier.expects(kind, id)) return this.#lacks({ kind, id, problem })
   }
 
+  /** Is here already: durable too once this is committed. */
+  found(object: VerifiedObject): void | Promise<void> {
+    this.#batch.found(object.ref)
+    return this.#options.frontier.arrived(object)
+  }
+
   /** Resolves when every named block is here or given up. */
   async drained(): Promise<void> {
     while (this.#named.length > 0 || this.#fetches.size > 0) {
@@ -149,7 +155,7 @@ export class ObjectIntake implements AsyncDisposable {
     const { store, repo, storeId, frontier } = this.#options
     const { kind, id } = hole
     const read = await store.read({ kind, storeId: kind === 'commits' ? repo : storeId, id })
-    if (read.state === 'whole') return frontier.arrived(read.object)
+    if (read.state === 'whole') return this.found(read.object)
     frontier.giveUp(id)
     this.#holes.set(id, hole)
   }
@@ -200,11 +206,11 @@ export class ObjectIntake implements AsyncDisposable {
   }
 
   async #fetch(blocks: readonly NamedBlock[]): Promise<void> {
-    const { store, storeId, frontier, client, repo, signal } = this.#options
+    const { store, storeId, client, repo, signal } = this.#options
     const wanted: WantedObject[] = []
     for (const { id } of blocks) {
       const read = await store.read({ kind: 'blocks', storeId, id })
-      if (read.state === 'whole') await frontier.arrived(read.object)
+      if (read.state === 'whole') await this.found(read.object)
       else wanted.push({ kind: 'blocks', id })
       await new Promise<void>(resolve => setImmediate(resolve)) // reading back 8 MB: let others have their turn
     }

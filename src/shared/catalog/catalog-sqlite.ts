@@ -4,7 +4,7 @@
  * On a primary the file belongs to the running server, which writes it in
  * rollback-journal mode: it is opened read-only, transactions are short, and a
  * lock is waited for without blocking the event loop. On a backup a head move
- * is one IMMEDIATE transaction with synchronous=FULL.
+ * is one IMMEDIATE transaction with synchronous=EXTRA.
  */
 
 import { existsSync, statSync } from 'node:fs'
@@ -311,7 +311,8 @@ export class SqliteCatalog implements CatalogWriter {
 
   #write<T>(signal: AbortSignal, work: () => T): Promise<T> {
     return this.#unlocked(signal, () => {
-      this.#db.pragma('synchronous = FULL')
+      // FULL does not sync the directory once the journal is removed: after a power cut it may be there again, and undo
+      this.#db.pragma('synchronous = EXTRA')
       return this.#db.transaction(work).immediate()
     })
   }

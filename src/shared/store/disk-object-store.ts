@@ -10,6 +10,7 @@
 
 import { closeSync, openSync, readdirSync, mkdirSync, rmSync, fstatSync, readSync } from 'node:fs'
 import { join } from 'node:path'
+import { makeDirectory } from '../durable-directory.js'
 import { systemCode } from '../errors.js'
 import { DiskObjectBatch } from './disk-object-batch.js'
 import { NotWhatItsNameSays, verify } from './verify.js'
@@ -87,6 +88,8 @@ export class DiskObjectReader implements ObjectReader {
 
 export class DiskObjectStore extends DiskObjectReader implements ObjectStore {
   readonly tempDir: string
+  /** Of the object tree: their entries were synced since they were made, so a batch need not do it again. */
+  readonly settled = new SettledDirectories()
 
   constructor(dataDir: string) {
     super(dataDir)
@@ -95,14 +98,24 @@ export class DiskObjectStore extends DiskObjectReader implements ObjectStore {
 
   /** Makes the directories and drops temp files that a killed process left. Once per process, before any batch. */
   prepare(): void {
-    for (const kind of ['commits', 'fs', 'blocks'])
-      mkdirSync(join(this.storage, kind), { recursive: true, mode: 0o755 })
+    const kinds = ['commits', 'fs', 'blocks'].map(kind => join(this.storage, kind))
+    for (const dir of [this.dataDir, this.storage, ...kinds]) makeDirectory(dir, 0o755)
     mkdirSync(this.tempDir, { recursive: true, mode: 0o700 })
     for (const name of readdirSync(this.tempDir)) rmSync(join(this.tempDir, name), { force: true })
   }
 
   openBatch(): DiskObjectBatch {
     return new DiskObjectBatch(this)
+  }
+}
+
+/** A million libraries have 768 million directories: forgotten now and then, and synced once more. */
+const SETTLED_MAX = 10_000
+
+export class SettledDirectories extends Set<string> {
+  override add(dir: string): this {
+    if (this.size >= SETTLED_MAX) this.clear()
+    return super.add(dir)
   }
 }
 

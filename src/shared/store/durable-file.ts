@@ -9,10 +9,9 @@
  */
 
 import { spawn } from 'node:child_process'
-import { randomUUID } from 'node:crypto'
 import { fsync, openSync, closeSync } from 'node:fs'
 import { mkdir, open, rename, rm } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { basename, dirname } from 'node:path'
 import { BackupError, systemCode } from '../errors.js'
 import type { ErrorCode } from '../errors.js'
 
@@ -35,12 +34,15 @@ export function storeError(operation: string, error: unknown): BackupError {
   return new BackupError(storeErrorCode(error), `${operation}: ${text}`, {}, { cause: error })
 }
 
-/** `tempDir` must be on the filesystem of `path`. When it resolves, `path` holds `bytes` also after a power cut. */
+/**
+ * `tempDir` must be on the filesystem of `path`. When it resolves, `path` holds `bytes` also after a power cut. One
+ * call at a time for a path: its temp file has always the same name, so that killed processes leave one at most.
+ */
 export async function writeDurably(path: string, bytes: Uint8Array, tempDir = dirname(path)): Promise<void> {
-  const temp = `${tempDir}/.${randomUUID()}.tmp`
+  const temp = `${tempDir}/.${basename(path)}.tmp`
   try {
     await mkdir(dirname(path), { recursive: true })
-    await using file = await open(temp, 'wx', 0o600)
+    await using file = await open(temp, 'w', 0o600)
     await file.writeFile(bytes)
     await file.sync()
     await rename(temp, path)

@@ -38,6 +38,9 @@ export interface ObjectBatch {
   /** Takes what `verify` passed. An object that is there and whole is left as it is. May block; awaits only when it must. */
   put(object: VerifiedObject): void | Promise<void>
 
+  /** A reader found this whole: as good as put. Who placed it may have been killed, or have yet to make it durable. */
+  found(ref: ObjectRef): void
+
   /** When it resolves, everything put so far survives a power cut under its name. */
   commit(signal: AbortSignal): Promise<void>
 
