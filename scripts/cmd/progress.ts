@@ -57,6 +57,40 @@ function progressLines(stream: NodeJS.WritableStream): ProgressView {
   }
 }
 
+/** One line that says how far something is whose end nobody knows. */
+export interface Counter extends Disposable {
+  /** Asked for its text only when it is shown. */
+  show(text: () => string): void
+  /** Takes its line away, before others are written. */
+  clear(): void
+}
+
+const SHOW_EVERY_MS = 200
+
+export function openCounter(
+  stream: Pick<NodeJS.WriteStream, 'isTTY' | 'columns' | 'write'>,
+  everyMs = stream.isTTY ? SHOW_EVERY_MS : LINE_EVERY_MS,
+): Counter {
+  let shownAt = performance.now()
+  let shown = false
+  const clear = () => {
+    if (shown && stream.isTTY) stream.write('\r\x1b[K')
+    shown = false
+  }
+  return {
+    show(text) {
+      const now = performance.now()
+      if (now - shownAt < everyMs) return
+      shownAt = now
+      clear()
+      stream.write(stream.isTTY ? text().slice(0, stream.columns - 1) : `${text()}\n`)
+      shown = true
+    },
+    clear,
+    [Symbol.dispose]: clear,
+  }
+}
+
 /** "3 of 14 libraries, 120 of 400 objects, 3.1 MiB of 9.0 MiB, 1.2 MiB/s, 4.9 s left" */
 export function describe(done: number, libraries: number, progress: SyncProgress): string {
   const { objects, objectsWanted, bytes, bytesWanted, elapsedMs } = progress

@@ -123,6 +123,8 @@ async function judge(pair: Pair, world: World, check: CopyCheck): Promise<string
   check.forget()
   const headAlone = (repo: string) => world.owesHeadAlone(repo) || (world.isVirtual(repo) && !world.isLive(repo))
   const violations = await check.broken({ headAlone })
+  // a hint that came late makes us look once more: that is no lie, unless it never ends
+  await pair.until('quiet again', async () => (await pair.status()).counts.syncing === 0)
   const { libraries } = await pair.status()
   const states = new Map(libraries.map(library => [library.id, library]))
   const theirs = await headsIn(world.acts)

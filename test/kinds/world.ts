@@ -341,6 +341,7 @@ export class World {
     await this.acts.moveBranch(library.repo, to)
     library.heads.push(to)
     library.planted.add('HEAD_REWOUND').add('HEAD_DIVERGED')
+    if (library.collected) library.planted.add('OBJECT_MISSING') // seaf-gc may have taken what the older head owes
     return true
   }
 
@@ -353,6 +354,7 @@ export class World {
     await this.acts.moveBranch(library.repo, head)
     library.heads.push(head)
     library.planted.add('HEAD_REWOUND').add('HEAD_DIVERGED')
+    if (library.collected) library.planted.add('OBJECT_MISSING') // seaf-gc may have taken what the older head owes
     return true
   }
 

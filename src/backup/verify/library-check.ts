@@ -4,7 +4,8 @@
  * For `seaf-backup-cmd verify`. Believes nothing that a sync noted: it starts at
  * `Branch` and reads files. Each object of a library is looked at once; what two
  * libraries share is looked at for each, because both lack it when it is gone.
- * Findings come as they are found, so memory holds the ids of one library.
+ * Findings come as they are found, so memory holds the ids of one library, 20 bytes each,
+ * and the entries that wait on one way down a tree.
  */
 
 import { EMPTY_ID } from '../../shared/ids.js'
@@ -66,16 +67,16 @@ export class LibraryCheck {
     private readonly store: DiskObjectReader,
     private readonly library: CheckedLibrary,
     private readonly options: CheckOptions,
+    /** Called now and then on the way. */
+    private readonly onTurn: () => void,
   ) {}
 
   async *findings(signal: AbortSignal): AsyncGenerator<Finding, void, undefined> {
     const { head, repo } = this.library
-    const visited = new Set<CommitId>()
+    const visited = new IdSet()
     const todo: CommitId[] = [head]
-    for (let at = 0; at < todo.length; at++) {
-      const id = todo[at] as CommitId
-      if (visited.has(id)) continue // parent chains can hold cycles
-      visited.add(id)
+    for (let id = todo.shift(); id; id = todo.shift()) {
+      if (!visited.add(id)) continue // parent chains can hold cycles
       this.#where = id === head ? 'head' : 'history'
       const commit = yield* this.#commit({ kind: 'commits', storeId: repo, id })
       if (!commit) continue
@@ -134,7 +135,9 @@ export class LibraryCheck {
     this.counts.blocks += 1
     const finding = this.options.readData ? this.#readBlock(ref, path) : this.#lookAtBlock(ref, path)
     if (finding) yield finding
-    if (this.options.readData) await new Promise<void>(resolve => setImmediate(resolve))
+    if (!this.options.readData) return
+    this.onTurn()
+    await new Promise<void>(resolve => setImmediate(resolve))
   }
 
   #readBlock(ref: ObjectRef, path: string): Finding | undefined {
@@ -160,6 +163,7 @@ export class LibraryCheck {
   async #turn(signal: AbortSignal): Promise<void> {
     if (++this.#sinceTurn < OBJECTS_PER_TURN) return
     this.#sinceTurn = 0
+    this.onTurn()
     await new Promise<void>(resolve => setImmediate(resolve))
     signal.throwIfAborted()
   }

@@ -27,6 +27,8 @@ export interface VerifyEvents {
   finding(repo: RepoId, finding: Finding): void
   /** After it; a library without a head has nothing to be verified. */
   done(repo: RepoId, head: CommitId | null, counts: CheckCounts, findings: number): void
+  /** Often: `done` of `libraries`, and what was looked at in the one that is under way. */
+  progress(done: number, libraries: number, repo: RepoId, counts: CheckCounts): void
 }
 
 export interface Verified extends CheckCounts {
@@ -46,7 +48,8 @@ export async function verifyCopy(
   await using catalog = await openCatalogReader(config.database, silentLog)
   const store = new DiskObjectReader(config.dataDir)
   const total: Verified = { libraries: 0, damagedLibraries: 0, findings: 0, commits: 0, fs: 0, blocks: 0, bytes: 0 }
-  for (const repo of await chosen(catalog, order.library, signal)) {
+  const repos = await chosen(catalog, order.library, signal)
+  for (const [done, repo] of repos.entries()) {
     const library = await describe(catalog, repo, config.historyKeepDays, signal)
     if (!library) continue
     total.libraries += 1
@@ -54,7 +57,9 @@ export async function verifyCopy(
       events.done(repo, null, { commits: 0, fs: 0, blocks: 0, bytes: 0 }, 0)
       continue
     }
-    const check = new LibraryCheck(store, library, order)
+    const onTurn = () => events.progress(done, repos.length, repo, check.counts)
+    const check = new LibraryCheck(store, library, order, onTurn)
+    onTurn()
     let findings = 0
     for await (const finding of check.findings(signal)) {
       findings += 1

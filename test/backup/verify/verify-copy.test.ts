@@ -6,12 +6,16 @@ import { join } from 'node:path'
 import t from 'tap'
 import { verifyCopy } from '../../../src/backup/verify/verify-copy.js'
 import { makeSamplePrimary } from '../../../scripts/sample-primary.js'
-import { expectedOf, extractFixture, fixturesMissing } from '../../support/fixtures.js'
+import { extractFixture, fixturesMissing, referenceCheck } from '../../support/fixtures.js'
+import { mariadbInstalled, startMariadb } from '../../support/mariadb.js'
 import { RawObjects } from '../../support/raw-objects.js'
 import { ServerActs } from '../../support/server-acts.js'
-import { flipByte } from '../../support/sides.js'
+import { flipByte, layFixture, mysqlConfig } from '../../support/sides.js'
 import { TOKEN } from '../../support/pair.js'
+import { Timeline } from '../../support/timeline.js'
 import type { Test } from 'tap'
+import type { DatabaseConfig } from '../../../src/shared/catalog/database-config.js'
+import type { Expected, FixtureName } from '../../support/fixtures.js'
 import type { Finding } from '../../../src/backup/verify/library-check.js'
 import type { VerifyOrder } from '../../../src/backup/verify/verify-copy.js'
 
@@ -31,17 +35,18 @@ async function look(confDir: string, order: VerifyOrder): Promise<Looked> {
     {
       finding: (repo, finding) => void findings.set(repo, [...(findings.get(repo) ?? []), finding]),
       done() {},
+      progress() {},
     },
     signal,
   )
   return { findings, total }
 }
 
-async function confFor(dir: string): Promise<string> {
+async function confFor(dir: string, database: readonly string[] = ['type = sqlite']): Promise<string> {
   const conf = join(dir, 'conf')
   await mkdir(conf, { recursive: true })
-  const backup = `[backup]\nprimary_url = http://127.0.0.1:1\nsync_token = ${TOKEN}\n`
-  await writeFile(join(conf, 'seafile.conf'), `${backup}[database]\ntype = sqlite\n`, { mode: 0o600 })
+  const lines = ['[backup]', 'primary_url = http://127.0.0.1:1', `sync_token = ${TOKEN}`, '[database]', ...database, '']
+  await writeFile(join(conf, 'seafile.conf'), lines.join('\n'), { mode: 0o600 })
   return conf
 }
 
@@ -51,28 +56,55 @@ async function temporary(t: Test): Promise<string> {
   return dir
 }
 
-t.test(
-  'verify: on what a real server wrote it finds what the independent reader finds',
-  { skip: fixturesMissing() },
-  async t => {
-    const dir = await temporary(t)
-    await extractFixture('sqlite-small', dir)
-    const conf = await confFor(dir)
-    const { libraries } = await expectedOf('sqlite-small')
+/** The fixture as a primary of this moment, and what the independent reader finds there. */
+async function laid(t: Test, name: FixtureName): Promise<{ conf: string; expected: Expected }> {
+  const dir = await temporary(t)
+  if (name !== 'mysql-small') {
+    if (name === 'sqlite-small') await extractFixture(name, dir)
+    else await playTimeline(dir)
+    const database = { type: 'sqlite', path: join(dir, 'seafile-data', 'seafile.db') } as const
+    return { conf: await confFor(dir), expected: await referenceCheck(join(dir, 'seafile-data'), database) }
+  }
+  const server = await startMariadb()
+  t.teardown(() => server[Symbol.asyncDispose]())
+  await layFixture('mysql', dir, server)
+  const { unixSocket, user, dbName } = mysqlConfig(server) as DatabaseConfig & { type: 'mysql' }
+  const lines = ['type = mysql', `unix_socket = ${String(unixSocket)}`, `user = ${user}`, `db_name = ${dbName}`]
+  const expected = await referenceCheck(join(dir, 'seafile-data'), mysqlConfig(server))
+  return { conf: await confFor(dir, [...lines, 'password =']), expected }
+}
 
-    const latest = await look(conf, { ...EVERYTHING, history: false })
-    const whole = await look(conf, EVERYTHING)
+/** All that a real server went through, one step after another. */
+async function playTimeline(dir: string): Promise<void> {
+  const archive = join(dir, 'archive')
+  await mkdir(archive)
+  await extractFixture('timeline-sqlite', archive)
+  const timeline = await Timeline.open(archive)
+  for (const { step } of timeline.steps) await timeline.apply(step, dir)
+}
 
-    const paths = (looked: Looked, repo: string) =>
-      [...new Set(looked.findings.get(repo)?.map(({ path }) => path))].sort()
-    for (const { id, kind, head_state, kept_history } of libraries) {
-      t.strictSame(paths(latest, id), [...head_state.damaged_paths].sort(), `${kind}: latest state`)
-      t.strictSame(paths(whole, id), [...kept_history.damaged_paths].sort(), `${kind}: with history`)
-    }
-    t.equal(whole.total.libraries, libraries.length)
-    t.equal(whole.total.damagedLibraries, libraries.filter(({ corrupt }) => corrupt).length)
-  },
-)
+for (const name of ['sqlite-small', 'mysql-small', 'timeline-sqlite'] as const) {
+  const skip = fixturesMissing() || (name === 'mysql-small' && !mariadbInstalled() && 'mariadbd is not installed')
+  t.test(
+    `verify: on what a real server wrote (${name}) it finds what the independent reader finds`,
+    { skip },
+    async t => {
+      const { conf, expected } = await laid(t, name)
+
+      const latest = await look(conf, { ...EVERYTHING, history: false })
+      const whole = await look(conf, EVERYTHING)
+
+      const paths = (looked: Looked, repo: string) =>
+        [...new Set(looked.findings.get(repo)?.map(({ path }) => path))].sort()
+      for (const { id, kind, head_state, kept_history } of expected.libraries) {
+        t.strictSame(paths(latest, id), [...head_state.damaged_paths].sort(), `${kind ?? id}: latest state`)
+        t.strictSame(paths(whole, id), [...kept_history.damaged_paths].sort(), `${kind ?? id}: with history`)
+      }
+      t.equal(whole.total.libraries, expected.libraries.length)
+      t.equal(whole.total.damagedLibraries, expected.libraries.filter(({ corrupt }) => corrupt).length)
+    },
+  )
+}
 
 const HURTS: Record<string, (path: string) => Promise<void>> = {
   missing: path => rm(path),
@@ -157,6 +189,29 @@ t.test('verify: an object that two libraries share is reported of each that lack
   t.strictSame([...findings.keys()].sort(), [origin, virtual].sort())
   t.match(findings.get(virtual), [{ id: block, where: 'head' }])
   t.equal(total.damagedLibraries, 2)
+})
+
+t.test('verify: it says how far it is, of which library', async t => {
+  const dir = await temporary(t)
+  await (await makeSamplePrimary(dir))[Symbol.asyncDispose]()
+  const conf = await confFor(dir)
+  const seen: { done: number; libraries: number; repo: string }[] = []
+  const { libraries } = await verifyCopy(
+    { conf },
+    EVERYTHING,
+    {
+      finding() {},
+      done() {},
+      progress: (done, libraries, repo) => void seen.push({ done, libraries, repo }),
+    },
+    signal,
+  )
+  t.strictSame(
+    [...new Set(seen.map(({ done }) => done))],
+    Array.from({ length: libraries }, (_, n) => n),
+  )
+  t.ok(seen.every(one => one.libraries === libraries))
+  t.equal(new Set(seen.map(({ repo }) => repo)).size, libraries)
 })
 
 t.test('verify: an id that is none, or that is of two, is refused', async t => {
