@@ -1,0 +1,142 @@
+/** What two daemons use while they run, as the kernel and their files show it. */
+
+import { readFileSync, readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import Database from 'better-sqlite3'
+import { quantile } from '../../bench/stats.js'
+import type { Pair } from '../support/pair.js'
+import type { Arrivals } from './arrivals.js'
+
+const LOOK_EVERY_MS = 1_000
+const MIB = 1024 * 1024
+
+/** What must not grow, with the amount that is no growth. */
+const FIGURES = {
+  'agent RSS MiB': 25,
+  'backup RSS MiB': 25,
+  'agent files': 10,
+  'backup files': 10,
+  'state MiB': 1,
+  'temp files': 20,
+  'p99 ms': 100,
+} as const
+type Figure = keyof typeof FIGURES
+
+export interface Row {
+  readonly figures: Readonly<Record<Figure, number>>
+  readonly cells: readonly string[]
+}
+
+export class Gauge implements Disposable {
+  static readonly columns = [
+    'until',
+    'commits',
+    'agent RSS MiB',
+    'backup RSS MiB',
+    'agent files',
+    'backup files',
+    'state MiB',
+    'with head log',
+    'temp files',
+    'p50 ms',
+    'p99 ms',
+    'max ms',
+    'recovered in s',
+  ]
+  readonly #timer: NodeJS.Timeout
+  #most = nothing()
+
+  constructor(
+    private readonly pair: Pair,
+    private readonly arrivals: Arrivals,
+  ) {
+    this.#timer = setInterval(() => this.#look(), LOOK_EVERY_MS)
+  }
+
+  /** Since the last one. */
+  row(atSeconds: number): Row {
+    const { times, recoveries } = this.arrivals.take()
+    const most = this.#most
+    this.#most = nothing()
+    const { whole, withoutLog } = stateSize(join(this.pair.backup.dir, 'seaf-backup-state'))
+    const figures = { ...most, 'state MiB': withoutLog / MIB, 'p99 ms': quantile(times, 0.99) }
+    const cells = [
+      `${Math.round(atSeconds / 60)} min`,
+      String(times.length),
+      figures['agent RSS MiB'].toFixed(0),
+      figures['backup RSS MiB'].toFixed(0),
+      String(figures['agent files']),
+      String(figures['backup files']),
+      figures['state MiB'].toFixed(2),
+      (whole / MIB).toFixed(1),
+      String(figures['temp files']),
+      quantile(times, 0.5).toFixed(0),
+      figures['p99 ms'].toFixed(0),
+      quantile(times, 1).toFixed(0),
+      recoveries.map(ms => (ms / 1000).toFixed(1)).join(' '),
+    ]
+    return { figures, cells }
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer)
+  }
+
+  #look(): void {
+    const { primary, backup } = this.pair
+    const most = this.#most
+    const raise = (figure: Figure, value: number) => (most[figure] = Math.max(most[figure], value))
+    for (const [name, daemon] of [
+      ['agent', primary.process],
+      ['backup', backup.process],
+    ] as const) {
+      if (!daemon?.running) continue
+      try {
+        raise(`${name} RSS MiB`, residentMib(daemon.pid))
+        raise(`${name} files`, readdirSync(`/proc/${daemon.pid}/fd`).length)
+      } catch {
+        continue // it was killed just now
+      }
+    }
+    raise('temp files', countFiles(join(backup.dataDir, 'tmpfiles')))
+  }
+}
+
+/** What is higher at the end of the second half than at its beginning, a sentence each. */
+export function growth(rows: readonly Row[]): string[] {
+  const half = rows.slice(Math.floor(rows.length / 2))
+  const third = Math.max(1, Math.floor(half.length / 3))
+  const [first, last] = [half.slice(0, third), half.slice(-third)]
+  if (half.length < 2) return ['the run was too short to say what grows']
+  return (Object.keys(FIGURES) as Figure[]).flatMap(figure => {
+    const mean = (some: readonly Row[]) => some.reduce((sum, { figures }) => sum + figures[figure], 0) / some.length
+    const [before, after] = [mean(first), mean(last)]
+    return after <= before * 1.1 + FIGURES[figure]
+      ? []
+      : [`${figure} grew from ${before.toFixed(1)} to ${after.toFixed(1)} in the second half`]
+  })
+}
+
+const nothing = (): Record<Figure, number> =>
+  Object.fromEntries(Object.keys(FIGURES).map(figure => [figure, 0])) as Record<Figure, number>
+
+function residentMib(pid: number): number {
+  const kib = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
+  if (kib === undefined) throw new Error(`process ${pid} has no memory any more`)
+  return Number(kib) / 1024
+}
+
+const countFiles = (dir: string): number =>
+  readdirSync(dir, { recursive: true, withFileTypes: true }).filter(entry => entry.isFile()).length
+
+function stateSize(stateDir: string): { readonly whole: number; readonly withoutLog: number } {
+  const file = join(stateDir, 'state.db')
+  const db = new Database(file, { readonly: true, timeout: 10_000 })
+  try {
+    const log = db.prepare("SELECT coalesce(sum(pgsize), 0) FROM dbstat WHERE name LIKE 'head_log%'").pluck().get()
+    const whole = statSync(file).size + (statSync(`${file}-wal`, { throwIfNoEntry: false })?.size ?? 0)
+    return { whole, withoutLog: whole - Number(log) }
+  } finally {
+    db.close()
+  }
+}
