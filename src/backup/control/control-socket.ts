@@ -7,7 +7,7 @@
  * killed daemon left behind is replaced; what a running one listens on is not.
  */
 
-import { chmod, mkdtemp, rename, rm } from 'node:fs/promises'
+import { chmod, mkdir, rename, rm } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { once } from 'node:events'
 import { dirname, join } from 'node:path'
@@ -45,7 +45,9 @@ export async function listenOnControlSocket(server: Server, path: string): Promi
 }
 
 async function listenPrivately(server: Server, path: string): Promise<void> {
-  const closedToOthers = await mkdtemp(join(dirname(path), '.c'))
+  const closedToOthers = join(dirname(path), '.c')
+  await rm(closedToOthers, { recursive: true, force: true }) // of one who died in the middle of this
+  await mkdir(closedToOthers, { mode: 0o700 })
   try {
     const temporary = join(closedToOthers, 's') // shorter than control.sock: it must fit as well
     server.listen(temporary)

@@ -11,9 +11,8 @@
  * since the start, nobody knows, and it is waiting.
  */
 
-import { isErrorCode } from '../../shared/errors.js'
-import { HEAD_LOG_ENTRIES_MAX } from '../../shared/wire/control-messages.js'
-import { parseLibraryRows } from '../../shared/wire/rows-codec.js'
+import { HeadLog } from './head-log.js'
+import { holeOf, loaded, stored, unknownLibrary } from './library-row.js'
 import { openError, stateError } from './state-db.js'
 import type { Database as Db, Statement } from 'better-sqlite3'
 import type { ErrorCode } from '../../shared/errors.js'
@@ -23,6 +22,8 @@ import type { DamagedObject, HeadLogEntry, LibraryState, SyncProgress } from '..
 import type { Hole } from '../sync/damage.js'
 import type { Relation } from '../sync/own-history.js'
 import type { Vouched } from '../sync/pull.js'
+import type { HeadMoveNote } from './head-log.js'
+import type { HoleRow, LibraryRow } from './library-row.js'
 
 export type Cause = 'push' | 'sweep' | 'manual' | 'forced'
 
@@ -102,9 +103,10 @@ export class LibraryStates {
   readonly #libraries = new Map<RepoId, Library>()
   readonly #db: Db
   readonly #save: Statement
+  readonly #remove: Statement
   readonly #clearHoles: Statement
   readonly #addHole: Statement
-  readonly #logHead: Statement
+  readonly #log: HeadLog
 
   constructor(db: Db) {
     this.#db = db
@@ -112,14 +114,12 @@ export class LibraryStates {
       `INSERT OR REPLACE INTO library (repo, head, recorded_at, rows, digest, vouched, vouched_since, vouched_gc, primary_head, deleted, failure)
        VALUES (@repo, @head, @recordedAt, @rows, @digest, @vouched, @since, @vouchedGc, @primaryHead, @deleted, @failure)`,
     )
+    this.#remove = db.prepare('DELETE FROM library WHERE repo = ?')
     this.#clearHoles = db.prepare('DELETE FROM hole WHERE repo = ?')
     this.#addHole = db.prepare(
       'INSERT INTO hole (repo, id, kind, problem, path, place, accepted) VALUES (?, ?, ?, ?, ?, ?, ?)',
     )
-    this.#logHead = db.prepare(
-      `INSERT INTO head_log (repo, head, displaced, relation, cause, primary_had_at, recorded_at)
-       VALUES (?, ?, ?, ?, ?, ?, ?)`,
-    )
+    this.#log = new HeadLog(db)
     try {
       this.#load()
     } catch (error) {
@@ -164,8 +164,9 @@ export class LibraryStates {
     return library
   }
 
-  /** The primary does not have it (any more); it is kept here. */
+  /** The primary does not have it (any more). What is here is kept; of what never came here nothing is remembered. */
   gone(library: Library): void {
+    if (library.head === null && library.vouched === null && !library.syncing) return this.#forget(library)
     library.heardAt = performance.now()
     library.failure = null
     if (library.deleted) return
@@ -182,11 +183,11 @@ export class LibraryStates {
     seenAt(library, library.heardAt)
   }
 
-  /** An event said so. `at`: performance.now() of the change, as far as the agent knows. */
+  /** An event said so. `at`: performance.now() of the change, for all it knows. Said late, it undoes no newer one. */
   moved(repo: RepoId, head: CommitId | null, at: number): Library {
     const library = this.ensure(repo)
     library.heardAt = performance.now()
-    if (head !== null) {
+    if (head !== null && !(head === library.head && isBehind(library))) {
       library.primaryHead = head
       library.told = { head, looks: 0 }
     }
@@ -213,6 +214,7 @@ export class LibraryStates {
     const displaced = library.head
     library.head = recorded.rows.head
     library.recordedAt = Date.now()
+    const note = { ...recorded, head: recorded.rows.head, recordedAt: library.recordedAt }
     library.rows = recorded.rows
     library.digest = recorded.digest
     if (recorded.accepted) library.holes = library.holes.map(hole => ({ ...hole, accepted: true }))
@@ -223,23 +225,29 @@ export class LibraryStates {
     library.behindSince = undefined
     library.seenBehindAt = undefined
     library.failure = null
-    const { relation, cause, primaryHadAt } = recorded
     this.#write(library, 'record a head', () => {
       this.#writeHoles(library)
-      if (displaced === library.head) return
-      this.#logHead.run(library.repo, library.head, displaced, relation, cause, primaryHadAt, library.recordedAt)
+      this.#log.enter(library.repo, displaced, note)
     })
   }
 
   /**
    * Everything whole is here, and no row has moved yet: what was pulled is remembered, with what it lacks.
-   * Null: the head's own commit is lacking, so what was vouched for before still is.
+   * Null: the head's own commit is lacking, so what was vouched for before still is. `move`: the rows' head goes there next.
    */
-  pulled(library: Library, vouched: Vouched | null, damaged: readonly DamagedObject[]): void {
+  pulled(
+    library: Library,
+    vouched: Vouched | null,
+    damaged: readonly DamagedObject[],
+    move: HeadMoveNote | null = null,
+  ): void {
     if (vouched) library.vouched = vouched
     const accepted = new Set(library.holes.filter(hole => hole.accepted).map(hole => hole.id))
     library.holes = damaged.map(d => ({ ...d, accepted: accepted.has(d.id) }))
-    this.#write(library, 'record what was pulled', () => this.#writeHoles(library))
+    this.#write(library, 'record what was pulled', () => {
+      this.#writeHoles(library)
+      if (move) this.#log.announce(library.repo, move)
+    })
   }
 
   failed(library: Library, failure: Failure): void {
@@ -253,10 +261,12 @@ export class LibraryStates {
    */
   foundHead(library: Library, head: CommitId | null): void {
     if (head === null || library.vouched?.commit !== head) library.vouched = null
+    const [displaced, move] = [library.head, this.#log.announced(library.repo, head)]
+    library.recordedAt = move?.recordedAt ?? null
     library.head = head
     library.rows = null
     library.digest = null
-    this.#write(library, 'record a head that was found')
+    this.#write(library, 'record a head that was found', () => move && this.#log.enter(library.repo, displaced, move))
   }
 
   /** What was vouched for is not here any more: behind, whatever its rows say, until all of it was pulled again. */
@@ -267,16 +277,20 @@ export class LibraryStates {
   }
 
   /** Newest first. */
-  headLog(repo: RepoId, limit = HEAD_LOG_ENTRIES_MAX): HeadLogEntry[] {
-    return this.#db
-      .prepare(
-        `SELECT head, displaced, relation, cause, primary_had_at AS primaryHadAt, recorded_at AS recordedAt
-         FROM head_log WHERE repo = ? ORDER BY id DESC LIMIT ?`,
-      )
-      .all(repo, limit) as HeadLogEntry[]
+  headLog(repo: RepoId, limit?: number): HeadLogEntry[] {
+    return this.#log.entries(repo, limit)
   }
 
-  #write(library: Library, operation: string, more: () => void = () => {}): void {
+  #forget({ repo }: Library): void {
+    this.#libraries.delete(repo)
+    try {
+      this.#remove.run(repo)
+    } catch (error) {
+      throw stateError('forget a library that never was', error)
+    }
+  }
+
+  #write(library: Library, operation: string, more: () => unknown = () => {}): void {
     try {
       this.#db.transaction(() => {
         this.#save.run(stored(library))
@@ -300,99 +314,12 @@ export class LibraryStates {
     }
     for (const row of this.#db.prepare('SELECT * FROM hole').iterate() as Iterable<HoleRow>) {
       const library = this.#libraries.get(row.repo)
-      const { id, kind, problem, path, place, accepted } = row
-      if (library)
-        library.holes = [...library.holes, { id, kind, problem, path, where: place, accepted: accepted === 1 }]
+      if (library) library.holes = [...library.holes, holeOf(row)]
     }
-  }
-}
-
-interface LibraryRow {
-  repo: RepoId
-  head: CommitId | null
-  recorded_at: number | null
-  rows: string | null
-  digest: string | null
-  vouched: CommitId | null
-  vouched_since: number | null
-  vouched_gc: string | null
-  primary_head: CommitId | null
-  deleted: number
-  failure: string | null
-}
-
-interface HoleRow {
-  repo: RepoId
-  id: string
-  kind: DamagedObject['kind']
-  problem: DamagedObject['problem']
-  path: string | null
-  place: DamagedObject['where']
-  accepted: number
-}
-
-function unknownLibrary(repo: RepoId): Library {
-  return {
-    repo,
-    head: null,
-    recordedAt: null,
-    rows: null,
-    digest: null,
-    vouched: null,
-    vouchedGc: null,
-    primaryHead: null,
-    primaryDigest: null,
-    deleted: false,
-    failure: null,
-    holes: [],
-    heardAt: undefined,
-    behindSince: undefined,
-    seenBehindAt: undefined,
-    told: undefined,
-    progress: null,
-    syncing: false,
   }
 }
 
 function seenAt(library: Library, at: number): void {
   if (!isBehind(library)) library.seenBehindAt = undefined
   else library.seenBehindAt ??= at
-}
-
-function stored(library: Library): object {
-  return {
-    repo: library.repo,
-    head: library.head,
-    recordedAt: library.recordedAt,
-    rows: library.rows && JSON.stringify(library.rows),
-    digest: library.digest,
-    vouched: library.vouched?.commit ?? null,
-    since: library.vouched?.since ?? null,
-    vouchedGc: library.vouchedGc,
-    primaryHead: library.primaryHead,
-    deleted: library.deleted ? 1 : 0,
-    failure: library.failure && JSON.stringify({ code: library.failure.code, message: library.failure.message }),
-  }
-}
-
-function loaded(row: LibraryRow): Library {
-  return {
-    ...unknownLibrary(row.repo),
-    head: row.head,
-    recordedAt: row.recorded_at,
-    rows: row.rows === null ? null : parseLibraryRows(JSON.parse(row.rows)),
-    digest: row.digest,
-    vouched: row.vouched === null ? null : { commit: row.vouched, since: row.vouched_since ?? -1 },
-    vouchedGc: row.vouched_gc,
-    primaryHead: row.primary_head,
-    deleted: row.deleted === 1,
-    failure: loadedFailure(row.failure),
-  }
-}
-
-/** It is shown until the next attempt, which the first sweep brings. */
-function loadedFailure(json: string | null): Failure | null {
-  if (json === null) return null
-  const { code, message } = JSON.parse(json) as { code: unknown; message: unknown }
-  return { code: isErrorCode(code) ? code : 'INTERNAL', message: String(message), attempts: 1, retryAt: undefined }
 }

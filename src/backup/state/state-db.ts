@@ -48,6 +48,14 @@ const MIGRATIONS: readonly string[] = [
      recorded_at INTEGER NOT NULL
    );
    CREATE INDEX head_log_repo ON head_log (repo, id);`,
+  `CREATE TABLE head_move (  -- announced before the rows move, gone once head_log has it
+     repo TEXT PRIMARY KEY,
+     head TEXT NOT NULL,
+     relation TEXT NOT NULL,
+     cause TEXT NOT NULL,
+     primary_had_at INTEGER,
+     announced_at INTEGER NOT NULL
+   ) WITHOUT ROWID;`,
 ]
 
 /** Throws STATE_UNUSABLE when the file is damaged or of a newer program, DIRECTORY_UNUSABLE when it cannot be made. */
@@ -68,7 +76,7 @@ export function openStateDb(stateDir: string): Database.Database {
 /** Of opening the file or reading what it holds: rows that do not parse are damage too. */
 export function openError(file: string, error: unknown): BackupError {
   if (error instanceof BackupError) return error
-  const unreadable = error instanceof SyntaxError || error instanceof TypeError
+  const unreadable = [SyntaxError, TypeError, RangeError].some(kind => error instanceof kind) // deeper than any stack
   const damaged = unreadable || /^SQLITE_(NOTADB|CORRUPT)/.test(systemCode(error) ?? '')
   return new BackupError(
     damaged ? 'STATE_UNUSABLE' : 'DIRECTORY_UNUSABLE',

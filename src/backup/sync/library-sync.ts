@@ -83,9 +83,11 @@ export async function syncLibrary(
   const accepted = order.force || holesAccepted(library, pulled.damaged)
   if (pulled.rootId !== null) library.vouchedGc = fence?.gcId ?? null
   const vouched = pulled.rootId === null ? null : { commit: pulled.want, since: pulled.library.truncateTime }
-  parts.states.pulled(library, vouched, pulled.damaged)
-  const inHead = pulled.damaged.filter(d => d.where === 'head')
-  if (pulled.rootId === null || (inHead.length > 0 && !accepted)) throw damageError(library, pulled.damaged)
+  const damagedHead = pulled.damaged.some(d => d.where === 'head')
+  const holdsBack = pulled.rootId === null || (damagedHead && !accepted)
+  const note = { ...noteOf(library, pulled, order), recordedAt: Date.now() }
+  parts.states.pulled(library, vouched, pulled.damaged, holdsBack ? null : note)
+  if (holdsBack) throw damageError(library, pulled.damaged)
   await moveHead(library, pulled, { order, recorded, gcId: fence?.gcId ?? null, accepted, parts }, signal)
   if (pulled.damaged.length > 0 && !accepted) throw damageError(library, pulled.damaged)
 }
@@ -169,14 +171,19 @@ async function moveHead(library: Library, pulled: Pulled, move: Move, signal: Ab
   if (want !== move.recorded || digest !== library.digest) {
     await catalog.moveHead({ rows, from: move.recorded, gcId: move.gcId }, signal)
   }
-  const primaryHadAt = behindSince === undefined ? null : Math.round(Date.now() - (performance.now() - behindSince))
-  states.recorded(library, { rows, digest, accepted: move.accepted, relation, cause: move.order.cause, primaryHadAt })
+  states.recorded(library, { rows, digest, accepted: move.accepted, ...noteOf(library, pulled, move.order) })
   if (want === move.recorded) return
   const lagMs = behindSince === undefined ? null : Math.round(performance.now() - behindSince)
   log.info(
     { repo: library.repo, head: want, relation, objects: pulled.objects, bytes: pulled.bytes, lagMs },
     'head recorded',
   )
+}
+
+/** How the head log tells of this move. */
+function noteOf({ behindSince }: Library, { want, relation }: Pulled, { cause }: SyncOrder) {
+  const primaryHadAt = behindSince === undefined ? null : Math.round(Date.now() - (performance.now() - behindSince))
+  return { head: want, relation, cause, primaryHadAt }
 }
 
 function damageError(library: Library, damaged: readonly DamagedObject[]): BackupError {

@@ -286,3 +286,25 @@ t.test('state: a directory that cannot be made, or a file that cannot be opened,
   mkdirSync(join(dir.path, 'state.db'))
   t.throws(() => openStateDb(dir.path), { code: 'DIRECTORY_UNUSABLE', message: /--state/ })
 })
+
+t.test(
+  'state: a library that was named and never came here is forgotten when the primary does not have it',
+  async t => {
+    using state = new State()
+    const madeUp = state.states.moved(REPO, A, 0)
+    state.states.failed(madeUp, { code: 'PRIMARY_UNREACHABLE', message: 'x', attempts: 1, retryAt: undefined })
+    state.states.gone(madeUp)
+    t.equal(state.states.size, 0)
+    t.equal(state.reopen().size, 0)
+  },
+)
+
+t.test('state: a library that is here, whole or in part, is kept when the primary does not have it', async t => {
+  using state = new State()
+  const inPart = state.states.ensure(OTHER)
+  state.states.checkpoint(inPart, { commit: B, since: -1 }, [])
+  state.states.recorded(state.states.ensure(REPO), recorded(A))
+  for (const library of [...state.states.all()]) state.states.gone(library)
+  const found = state.reopen()
+  for (const repo of [REPO, OTHER]) t.ok(found.get(repo)?.deleted)
+})
