@@ -17,7 +17,7 @@ import { startControlApi } from './control/control-api.js'
 import { BackupControl } from './control/backup-control.js'
 import { Subscriber } from './hints/subscriber.js'
 import { Sweep } from './hints/sweep.js'
-import { LibraryStates } from './state/library-state.js'
+import { LibraryStates, isBehind } from './state/library-state.js'
 import { openStateDb } from './state/state-db.js'
 import { recallLibraries } from './sync/own-copy.js'
 import { PrimaryClient, readCa } from './sync/primary-client.js'
@@ -67,7 +67,8 @@ export async function runBackup(config: BackupConfig, log: Log, signal: AbortSig
       changed(repo, head, ago) {
         const library = states.moved(repo, head, performance.now() - ago)
         // told by two agents, or after a sweep: unless a sync is under way, which may be about to leave this head, it is done
-        if (head !== null && head === library.head && !library.syncing && !library.failure) return
+        const isDone = head !== null && head === library.head && !isBehind(library)
+        if (isDone && !library.syncing && !library.failure) return
         engine.offer(repo, 'now', 'push')
       },
       sweep: () => sweep.ring(),

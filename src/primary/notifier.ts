@@ -14,9 +14,11 @@ import { WebSocket } from 'ws'
 import { BackupError, asBackupError, isAbort, reason } from '../shared/errors.js'
 import { startLoop } from '../shared/lifecycle.js'
 import { Bell, backoffMs, sleep } from '../shared/timing.js'
-import { PROOF_HEADER, VERSION_HEADER, provingKey, signRequest } from '../shared/wire/auth.js'
-import { EVENT_BYTES_MAX, PROTOCOL_VERSION } from '../shared/wire/sync-messages.js'
+import { EventSeal, PROOF_HEADER, VERSION_HEADER, provingKey, signRequest } from '../shared/wire/auth.js'
+import { readBody } from '../shared/wire/listener.js'
+import { EVENT_BYTES_MAX, PROTOCOL_VERSION, decodeRemoteError } from '../shared/wire/sync-messages.js'
 import type { IncomingMessage } from 'node:http'
+import type { ErrorCode } from '../shared/errors.js'
 import type { CommitId, RepoId } from '../shared/ids.js'
 import type { Log } from '../shared/log.js'
 import type { AuthKeys } from '../shared/wire/auth.js'
@@ -24,6 +26,8 @@ import type { EventMessage } from '../shared/wire/sync-messages.js'
 import type { ChangeHint, ChangeSink } from './changes/change-source.js'
 
 const EVENTS_PATH = '/v1/events'
+/** Refusals that name what differs, in the words of who knows both. */
+const SAID_BY_BACKUP: ReadonlySet<ErrorCode> = new Set(['CLOCK_SKEW', 'PROTOCOL_VERSION'])
 const HEARTBEAT_MS = 3_000
 /** Without a pong for so long the connection is dead, whatever TCP thinks. */
 const SILENCE_MS_MAX = 15_000
@@ -101,12 +105,12 @@ export class Notifier implements ChangeSink, AsyncDisposable {
     let lastReason = ''
     for (let attempt = 0; ; attempt++) {
       try {
-        const socket = await connect(this.#options, signal)
+        const line = await connect(this.#options, signal)
         this.#connected = true
         lastReason = ''
         this.#options.log.info({ backup: this.#options.backupUrl.origin }, 'connected to the backup')
         attempt = -1
-        await this.#serve(socket, signal)
+        await this.#serve(line, signal)
       } catch (error) {
         if (isAbort(error) && signal.aborted) throw error
         const { code, message: why } = asBackupError(error)
@@ -122,7 +126,8 @@ export class Notifier implements ChangeSink, AsyncDisposable {
   }
 
   /** Sends until the connection ends; then resolves or rejects with the reason. */
-  async #serve(socket: WebSocket, signal: AbortSignal): Promise<void> {
+  async #serve(line: Line, signal: AbortSignal): Promise<void> {
+    const { socket } = line
     const ended = new AbortController()
     const both = AbortSignal.any([signal, ended.signal])
     let heardAt = performance.now()
@@ -135,59 +140,71 @@ export class Notifier implements ChangeSink, AsyncDisposable {
         const now = performance.now()
         if (now - beatAt >= HEARTBEAT_MS) {
           beatAt = now
-          if (now - heardAt > SILENCE_MS_MAX) throw new Error('the backup has been silent for 15 s')
-          this.#beat(socket)
+          if (now - heardAt > SILENCE_MS_MAX) throw this.#lost('the backup has been silent for 15 s')
+          this.#beat(line)
         }
-        if (this.#flush(socket)) await this.#bell.wait(Math.max(0, beatAt + HEARTBEAT_MS - now), both)
+        if (this.#flush(line)) await this.#bell.wait(Math.max(0, beatAt + HEARTBEAT_MS - now), both)
         else await sleep(5, both) // the socket is full: let it drain
       }
     } catch (error) {
       if (signal.aborted || !ended.signal.aborted) throw error
-      throw new Error(why, { cause: error })
+      throw this.#lost(why)
     } finally {
       socket.terminate()
     }
   }
 
-  #beat(socket: WebSocket): void {
+  #lost(why: string): BackupError {
+    return new BackupError(
+      'BACKUP_UNREACHABLE',
+      `send events to ${this.#options.backupUrl.origin} (backup_url): ${why}`,
+    )
+  }
+
+  #beat(line: Line): void {
     const positionAgoMs = this.#positionAt === undefined ? null : Math.round(performance.now() - this.#positionAt)
-    this.#send(socket, {
+    this.#send(line, {
       type: 'heartbeat',
       position: this.#position,
       positionAgoMs,
       source: this.#options.source(),
       degraded: this.#degraded?.slice(0, 900) ?? null,
     })
-    socket.ping()
+    line.socket.ping()
   }
 
   /** False when the socket has enough. */
-  #flush(socket: WebSocket): boolean {
+  #flush(line: Line): boolean {
     if (this.#everything) {
       this.#everything = false
-      this.#send(socket, { type: 'everything' })
+      this.#send(line, { type: 'everything' })
     }
     for (const [repo, { head, since }] of this.#pending) {
-      if (socket.bufferedAmount > UNSENT_BYTES_MAX) return false
+      if (line.socket.bufferedAmount > UNSENT_BYTES_MAX) return false
       this.#pending.delete(repo)
-      this.#send(socket, { type: 'event', repo, head, agoMs: Math.round(performance.now() - since) })
+      this.#send(line, { type: 'event', repo, head, agoMs: Math.round(performance.now() - since) })
     }
     return true
   }
 
-  #send(socket: WebSocket, body: Body): void {
+  #send({ socket, seal }: Line, body: Body): void {
     if (socket.readyState !== WebSocket.OPEN) return // lost: the backup sweeps when we are back
     this.#seq += 1
-    socket.send(JSON.stringify({ ...body, epoch: this.#epoch, seq: this.#seq }))
+    socket.send(seal.seal(JSON.stringify({ ...body, epoch: this.#epoch, seq: this.#seq })))
   }
 }
 
-function connect({ backupUrl, caFile, keys }: NotifierOptions, signal: AbortSignal): Promise<WebSocket> {
+/** A connection, and what proves its messages. */
+interface Line {
+  readonly socket: WebSocket
+  readonly seal: EventSeal
+}
+
+function connect({ backupUrl, caFile, keys }: NotifierOptions, signal: AbortSignal): Promise<Line> {
   const url = new URL(EVENTS_PATH, backupUrl)
   const { nonce, headers } = signRequest(keys, { method: 'GET', path: url.pathname, body: '' })
   const socket = new WebSocket(url, {
     headers: { ...headers, [VERSION_HEADER]: String(PROTOCOL_VERSION) },
-    handshakeTimeout: CONNECT_MS_MAX,
     maxPayload: EVENT_BYTES_MAX,
     perMessageDeflate: false,
     followRedirects: false,
@@ -195,27 +212,33 @@ function connect({ backupUrl, caFile, keys }: NotifierOptions, signal: AbortSign
   })
   return new Promise((resolve, reject) => {
     const stop = () => {
+      clearTimeout(deadline)
       socket.terminate()
       reject(signal.reason as Error)
     }
     signal.addEventListener('abort', stop, { once: true })
-    const settle = (error?: Error) => {
+    const unreachable = (why: string) =>
+      settle(new BackupError('BACKUP_UNREACHABLE', `connect to ${url.origin} (backup_url): ${why}`))
+    // of the whole handshake: the package's own starts anew with each byte
+    const deadline = setTimeout(() => unreachable('the handshake took longer than 10 s'), CONNECT_MS_MAX)
+    const settle = (result: Error | Line) => {
+      clearTimeout(deadline)
       signal.removeEventListener('abort', stop)
-      if (!error) return resolve(socket)
+      if (!(result instanceof Error)) return resolve(result)
       socket.terminate()
-      reject(error)
+      reject(result)
     }
     let proof: unknown
     socket.on('upgrade', response => (proof = response.headers[PROOF_HEADER]))
-    socket.on('unexpected-response', (_request, response) => settle(refusal(response, url)))
-    socket.on('error', error =>
-      settle(new BackupError('BACKUP_UNREACHABLE', `connect to ${url.origin} (backup_url): ${reason(error)}`)),
-    )
+    socket.on('unexpected-response', (_request, response) => {
+      void refusal(response, { url, keys, nonce }).then(settle, (error: unknown) => unreachable(reason(error)))
+    })
+    socket.on('error', error => unreachable(reason(error)))
     socket.on('open', () => {
-      const proved = provingKey(keys, { nonce, status: 101, body: '' }, proof) !== undefined
+      const key = provingKey(keys, { nonce, status: 101, body: '' }, proof)
       settle(
-        proved
-          ? undefined
+        key
+          ? { socket, seal: new EventSeal(key, nonce) }
           : new BackupError(
               'TOKEN_MISMATCH',
               `connect to ${url.origin}: the backup did not prove that it has our sync_token`,
@@ -225,10 +248,19 @@ function connect({ backupUrl, caFile, keys }: NotifierOptions, signal: AbortSign
   })
 }
 
-function refusal(response: IncomingMessage, url: URL): BackupError {
-  response.resume()
+async function refusal(
+  response: IncomingMessage,
+  { url, keys, nonce }: { url: URL; keys: AuthKeys; nonce: string },
+): Promise<BackupError> {
+  const body = await readBody(response, EVENT_BYTES_MAX)
   const at = `connect to ${url.origin} (backup_url): the backup`
-  switch (response.statusCode) {
+  const status = response.statusCode ?? 0
+  // only of somebody who has the token; a backup that refuses our token cannot prove that it does
+  if (provingKey(keys, { nonce, status, body }, response.headers[PROOF_HEADER])) {
+    const { code, message } = decodeRemoteError(body, 'backup')
+    if (SAID_BY_BACKUP.has(code)) return new BackupError(code, `connect to ${url.origin} (backup_url): ${message}`)
+  }
+  switch (status) {
     case 401:
       return new BackupError(
         'TOKEN_MISMATCH',
@@ -242,7 +274,7 @@ function refusal(response: IncomingMessage, url: URL): BackupError {
     default:
       return new BackupError(
         'BACKUP_UNREACHABLE',
-        `${at} answered ${response.statusCode}; is this the address of seaf-backup-server?`,
+        `${at} answered ${status}; is this the address of seaf-backup-server?`,
       )
   }
 }

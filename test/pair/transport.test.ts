@@ -212,7 +212,7 @@ t.test(
     }
     const silent = await open()
     const whole = await open()
-    whole.socket.send('a'.repeat(4 * 1024 + 1))
+    whole.socket.send('a'.repeat(64 + 4 * 1024 + 1))
     t.match(await whole.closed, { code: 1009 })
     const parts = await open()
     for (let n = 0; n < 5; n++) parts.socket.send('a'.repeat(1_000), { fin: false })

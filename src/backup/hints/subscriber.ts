@@ -10,9 +10,11 @@ import { WebSocketServer } from 'ws'
 import { BackupError, asBackupError } from '../../shared/errors.js'
 import {
   AUTH_HEADER,
+  EventSeal,
   FailureLimit,
   PROOF_HEADER,
   RequestGuard,
+  SEAL_BYTES,
   VERSION_HEADER,
   answerProof,
 } from '../../shared/wire/auth.js'
@@ -21,6 +23,7 @@ import { EVENT_BYTES_MAX, PROTOCOL_VERSION, decodeEvent } from '../../shared/wir
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { WebSocket } from 'ws'
+import type { ErrorCode } from '../../shared/errors.js'
 import type { CommitId, RepoId } from '../../shared/ids.js'
 import type { Log } from '../../shared/log.js'
 import type { AuthKeys, ProvenRequest } from '../../shared/wire/auth.js'
@@ -52,7 +55,11 @@ export interface Hints {
 
 export class Subscriber implements AsyncDisposable {
   readonly #agents = new Map<WebSocket, Agent>()
-  readonly #server = new WebSocketServer({ noServer: true, maxPayload: EVENT_BYTES_MAX, perMessageDeflate: false })
+  readonly #server = new WebSocketServer({
+    noServer: true,
+    maxPayload: SEAL_BYTES + EVENT_BYTES_MAX,
+    perMessageDeflate: false,
+  })
   readonly #failures = new FailureLimit()
   readonly #guard: RequestGuard
   /** Header line for the answer to each upgrade. */
@@ -67,13 +74,19 @@ export class Subscriber implements AsyncDisposable {
   ) {
     this.#guard = new RequestGuard(keys)
     this.#server.on('headers', (headers, request) => headers.push(this.#proofs.get(request) ?? ''))
+    this.#server.on('wsClientError', ({ message }, socket) => {
+      socket.end(refusal({ code: 'PROTOCOL_BROKEN', message: `open a WebSocket: ${message}` }, undefined), () =>
+        socket.destroy(),
+      )
+    })
   }
 
   static async start(options: ListenOptions & { keys: AuthKeys; hints: Hints; log: Log }): Promise<Subscriber> {
     const subscriber = new Subscriber(options.keys, options.hints, options.log)
     const listener = await listen(options, (_request, response) => {
-      response.writeHead(404, { 'content-type': 'text/plain', connection: 'close' })
-      response.end('seaf-backup-server: agents connect to /v1/events with a WebSocket\n')
+      const message = 'seaf-backup-server: agents connect to /v1/events with a WebSocket'
+      response.writeHead(404, { 'content-type': 'application/json', connection: 'close' })
+      response.end(JSON.stringify({ code: 'BAD_REQUEST', message }))
     })
     listener.server.on('upgrade', (request, socket: Duplex, head: Buffer) => subscriber.#upgrade(request, socket, head))
     subscriber.#listener = listener
@@ -102,44 +115,44 @@ export class Subscriber implements AsyncDisposable {
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     socket.on('error', () => socket.destroy())
     const address = peerAddress(request)
+    let proven: ProvenRequest | undefined
     try {
-      const { key, nonce } = this.#admit(request)
-      const proof = answerProof(key, { nonce, status: 101, body: '' })
+      proven = this.#prove(request)
+      this.#admit(request, proven)
+      const proof = answerProof(proven.key, { nonce: proven.nonce, status: 101, body: '' })
       this.#proofs.set(request, `${PROOF_HEADER}: ${proof}`)
-      this.#server.handleUpgrade(request, socket, head, agent => this.#connected(agent, address))
+      const seal = new EventSeal(proven.key, proven.nonce)
+      this.#server.handleUpgrade(request, socket, head, agent => this.#connected(agent, address, seal))
     } catch (error) {
       const { code, message } = asBackupError(error)
       if (code !== 'TOKEN_MISMATCH' || this.#failures.failed(address)) {
         this.log.warn({ peer: address, code, reason: message }, 'agent refused')
       }
-      const status =
-        code === 'PROTOCOL_VERSION'
-          ? '426 Upgrade Required'
-          : code === 'BAD_REQUEST'
-            ? '404 Not Found'
-            : '401 Unauthorized'
       // destroyed once it is said: a stranger who keeps its own side open must not keep the socket
-      socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`, () => socket.destroy())
+      socket.end(refusal({ code, message }, proven), () => socket.destroy())
     }
   }
 
-  #admit(request: IncomingMessage): ProvenRequest {
+  #prove(request: IncomingMessage): ProvenRequest {
     if (request.url !== EVENTS_PATH)
       throw new BackupError('BAD_REQUEST', `there is no ${String(request.url).slice(0, 80)}`)
     const header = request.headers[AUTH_HEADER]
-    const proven = this.#guard.prove({ method: 'GET', path: EVENTS_PATH, body: '', header })
+    return this.#guard.prove({ method: 'GET', path: EVENTS_PATH, body: '', header })
+  }
+
+  #admit(request: IncomingMessage, proven: ProvenRequest): void {
     this.#guard.admit(proven)
-    if (request.headers[VERSION_HEADER] !== String(PROTOCOL_VERSION)) {
+    const theirs = request.headers[VERSION_HEADER]
+    if (theirs !== String(PROTOCOL_VERSION)) {
       throw new BackupError(
         'PROTOCOL_VERSION',
-        `the agent speaks another protocol than ${PROTOCOL_VERSION}; install the same version on both hosts`,
+        `the agent speaks protocol ${String(theirs).slice(0, 10)}, this backup ${PROTOCOL_VERSION}; install the same version on both hosts`,
       )
     }
     if (this.#agents.size >= AGENTS_MAX) throw new BackupError('BAD_REQUEST', `more than ${AGENTS_MAX} agents`)
-    return proven
   }
 
-  #connected(socket: WebSocket, address: string): void {
+  #connected(socket: WebSocket, address: string, seal: EventSeal): void {
     const now = performance.now()
     const agent: Agent = { address, connectedAt: now, heardAt: now, heartbeat: undefined, heartbeatAt: now }
     this.#heardAt = now
@@ -153,7 +166,10 @@ export class Subscriber implements AsyncDisposable {
     listenOn()
     const inOrder = new Sequence()
     socket.on('ping', listenOn)
-    socket.on('error', error => this.log.warn({ peer: address, reason: error.message }, 'agent connection failed'))
+    socket.on('error', error => {
+      const fields = { peer: address, code: 'PRIMARY_UNREACHABLE', reason: error.message }
+      this.log.warn(fields, 'agent connection failed')
+    })
     socket.on('close', () => {
       clearTimeout(silence)
       this.#agents.delete(socket)
@@ -162,17 +178,18 @@ export class Subscriber implements AsyncDisposable {
     })
     socket.on('message', (data: Buffer) => {
       listenOn()
-      this.#receive(socket, agent, inOrder, data)
+      this.#receive(socket, agent, inOrder, () => seal.open(data))
     })
     this.hints.sweep('an agent connected')
   }
 
-  #receive(socket: WebSocket, agent: Agent, inOrder: Sequence, data: Buffer): void {
+  #receive(socket: WebSocket, agent: Agent, inOrder: Sequence, open: () => Buffer): void {
     let event: EventMessage
     try {
-      event = decodeEvent(data)
+      event = decodeEvent(open())
     } catch (error) {
-      this.log.warn({ peer: agent.address, reason: asBackupError(error).message }, 'event not understood')
+      const { code, message } = asBackupError(error)
+      this.log.warn({ peer: agent.address, code, reason: message }, 'event not understood')
       return socket.terminate()
     }
     this.#heardAt = agent.heardAt = performance.now()
@@ -187,6 +204,26 @@ export class Subscriber implements AsyncDisposable {
         agent.heartbeatAt = agent.heardAt
     }
   }
+}
+
+const REFUSALS: Partial<Record<ErrorCode, string>> = {
+  PROTOCOL_VERSION: '426 Upgrade Required',
+  BAD_REQUEST: '404 Not Found',
+  PROTOCOL_BROKEN: '400 Bad Request',
+}
+
+/** As the sync API refuses: in JSON, proved to whoever proved itself. */
+function refusal(error: { code: ErrorCode; message: string }, proven: ProvenRequest | undefined): string {
+  const status = REFUSALS[error.code] ?? '401 Unauthorized'
+  const body = JSON.stringify({ code: error.code, message: error.message })
+  const proof = proven && answerProof(proven.key, { nonce: proven.nonce, status: Number.parseInt(status, 10), body })
+  const headers = [
+    'connection: close',
+    'content-type: application/json',
+    `content-length: ${Buffer.byteLength(body)}`,
+    ...(proof === undefined ? [] : [`${PROOF_HEADER}: ${proof}`]),
+  ]
+  return `HTTP/1.1 ${status}\r\n${headers.join('\r\n')}\r\n\r\n${body}`
 }
 
 /** Numbers of one connection: the first may be any, then each is one more. */

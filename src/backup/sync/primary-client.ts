@@ -49,6 +49,8 @@ const CONNECT_MS_MAX = 10_000
 /** The primary reads its rows before it answers; a listing of 100,000 libraries takes a second or two. */
 const HEADERS_MS_MAX = 60_000
 const SILENCE_MS_MAX = 60_000
+/** So much, or a whole frame, must come of an answer in that time: less is as good as silence, and would take for ever. */
+const PACE_BYTES_MIN = 64 * 1024
 const ERROR_BYTES_MAX = 64 * 1024
 /** Deltas and block fetches of one thread at once; each has its own connection. */
 const CONNECTIONS = 16
@@ -69,11 +71,20 @@ const OF_ONE_NODE: ReadonlySet<ErrorCode> = new Set([
   'PROTOCOL_VERSION',
 ])
 
+interface Question {
+  readonly method: 'GET' | 'POST'
+  readonly path: string
+  readonly body: string | Buffer
+  /** On a connection of its own. */
+  readonly reset?: boolean
+}
+
 /** May answer with a promise when it needs time; only then is anything awaited. */
 export type OnFrame = (frame: Frame) => void | Promise<void>
 
 export class PrimaryClient implements AsyncDisposable {
-  readonly #agent: Agent
+  #agent: Agent
+  readonly #newAgent: () => Agent
   readonly #keys: AuthKeys
   readonly #nodes: readonly Node[]
   /** Index of the node that is asked first. */
@@ -85,18 +96,25 @@ export class PrimaryClient implements AsyncDisposable {
       return { origin: url.origin, prefix: url.pathname.replace(/\/+$/, '') }
     })
     this.#keys = authKeys(address.syncTokens)
-    this.#agent = new Agent({
-      connections: CONNECTIONS,
-      headersTimeout: HEADERS_MS_MAX,
-      bodyTimeout: SILENCE_MS_MAX,
-      keepAliveTimeout: 60_000,
-      connect: { timeout: CONNECT_MS_MAX, ...(address.ca !== null && { ca: address.ca }) },
-    })
+    this.#newAgent = () =>
+      new Agent({
+        connections: CONNECTIONS,
+        headersTimeout: HEADERS_MS_MAX,
+        bodyTimeout: SILENCE_MS_MAX,
+        keepAliveTimeout: 60_000,
+        connect: { timeout: CONNECT_MS_MAX, ...(address.ca !== null && { ca: address.ca }) },
+      })
+    this.#agent = this.#newAgent()
   }
 
   async listing(signal: AbortSignal): Promise<LibraryListing[]> {
     return this.#onAnyNode(signal, async node => {
-      const { response, nonce } = await this.#ask(node, { method: 'GET', path: '/v1/listing', body: '' }, signal)
+      // asked seldom: a connection kept since the last time may be dead, and would cost a deadline to find out
+      const { response, nonce } = await this.#ask(
+        node,
+        { method: 'GET', path: '/v1/listing', body: '', reset: true },
+        signal,
+      )
       const body = await this.#readBody(node, response, LISTING_BYTES_MAX)
       this.#expectProof(node, response, nonce, body)
       return decodeListing(body)
@@ -121,12 +139,14 @@ export class PrimaryClient implements AsyncDisposable {
     let failure: unknown
     for (let n = 0; n < this.#nodes.length; n++) {
       const index = (first + n) % this.#nodes.length
+      const agent = this.#agent
       try {
         const result = await ask(this.#nodes[index] as Node)
         this.#preferred = index
         return result
       } catch (error) {
         if (signal.aborted || !(error instanceof BackupError) || !OF_ONE_NODE.has(error.code)) throw error
+        if (error.code === 'PRIMARY_UNREACHABLE') this.#renew(agent)
         failure ??= error
       }
     }
@@ -137,11 +157,7 @@ export class PrimaryClient implements AsyncDisposable {
     return (this.#nodes.indexOf(node) + 1) % this.#nodes.length
   }
 
-  async #ask(
-    node: Node,
-    { method, path, body }: { method: 'GET' | 'POST'; path: string; body: string | Buffer },
-    signal: AbortSignal,
-  ) {
+  async #ask(node: Node, { method, path, body, reset = false }: Question, signal: AbortSignal) {
     const { nonce, headers } = signRequest(this.#keys, { method, path, body })
     let response: Dispatcher.ResponseData
     try {
@@ -150,6 +166,7 @@ export class PrimaryClient implements AsyncDisposable {
         method,
         headers: { ...headers, [VERSION_HEADER]: String(PROTOCOL_VERSION) },
         ...(method === 'POST' && { body }),
+        reset,
         signal,
       })
     } catch (error) {
@@ -159,24 +176,36 @@ export class PrimaryClient implements AsyncDisposable {
     return { response, nonce }
   }
 
+  /** What broke one connection may have broken all: of those that idle, each would cost a deadline of its own. */
+  #renew(broken: Agent): void {
+    if (broken !== this.#agent) return
+    this.#agent = this.#newAgent()
+    void broken.close().catch(() => {})
+  }
+
   async #stream(path: string, body: Buffer, onFrame: OnFrame, signal: AbortSignal): Promise<EndFrame> {
     const { node, response, mac } = await this.#onAnyNode(signal, async node => {
       const { response, nonce } = await this.#ask(node, { method: 'POST', path, body }, signal)
       const key = this.#expectProof(node, response, nonce, 'stream')
       return { node, response, mac: streamMac(key, nonce) }
     })
+    const agent = this.#agent
+    const pace = new Pace(node)
     try {
-      return await this.#readStream(chunksOf(node, response, signal), { path, mac, node }, onFrame)
+      return await this.#readStream(chunksOf(node, response, pace, signal), { path, mac, node, pace }, onFrame)
     } catch (error) {
       // it broke in the middle: whoever asks next begins with another node
-      if (error instanceof BackupError && error.code === 'PRIMARY_UNREACHABLE') this.#preferred = this.#after(node)
+      if (error instanceof BackupError && error.code === 'PRIMARY_UNREACHABLE') {
+        this.#preferred = this.#after(node)
+        this.#renew(agent)
+      }
       throw error
     }
   }
 
   async #readStream(
     chunks: AsyncIterable<Buffer>,
-    { path, mac, node }: { path: string; mac: ReturnType<typeof streamMac>; node: Node },
+    { path, mac, node, pace }: { path: string; mac: ReturnType<typeof streamMac>; node: Node; pace: Pace },
     onFrame: OnFrame,
   ): Promise<EndFrame> {
     const frames = new FrameReader()
@@ -184,6 +213,7 @@ export class PrimaryClient implements AsyncDisposable {
     for await (const chunk of chunks) {
       for (const frame of frames.push(chunk)) {
         if (end) throw broken('frames after the end')
+        pace.progressed()
         if (frame.type === FRAME.end) end = decodeEndFrame(frame.payload)
         else {
           if (!provesItself(frame.type))
@@ -201,15 +231,10 @@ export class PrimaryClient implements AsyncDisposable {
   async #readBody(node: Node, response: Dispatcher.ResponseData, bytesMax: number): Promise<Buffer> {
     const chunks: Buffer[] = []
     let bytes = 0
-    try {
-      for await (const chunk of response.body as AsyncIterable<Buffer>) {
-        bytes += chunk.byteLength
-        if (bytes > bytesMax) throw broken(`a body of more than ${bytesMax} bytes`)
-        chunks.push(chunk)
-      }
-    } catch (error) {
-      if (error instanceof BackupError) throw error
-      throw unreachable(node, error, undefined)
+    for await (const chunk of chunksOf(node, response, new Pace(node), undefined)) {
+      bytes += chunk.byteLength
+      if (bytes > bytesMax) throw broken(`a body of more than ${bytesMax} bytes`)
+      chunks.push(chunk)
     }
     return Buffer.concat(chunks)
   }
@@ -239,17 +264,49 @@ export class PrimaryClient implements AsyncDisposable {
   }
 }
 
-async function* chunksOf(node: Node, response: Dispatcher.ResponseData, signal: AbortSignal): AsyncGenerator<Buffer> {
+/** How an answer comes on. Counted is the time that we wait for it, not what we need to work on what came. */
+class Pace {
+  #waitedMs = 0
+  #bytes = 0
+
+  constructor(private readonly node: Node) {}
+
+  /** Throws PRIMARY_UNREACHABLE for an answer that comes too slowly to be worth waiting for. */
+  waited(ms: number, bytes: number): void {
+    this.#waitedMs += ms
+    this.#bytes += bytes
+    if (this.#bytes >= PACE_BYTES_MIN) return this.progressed()
+    if (this.#waitedMs < SILENCE_MS_MAX) return
+    throw new BackupError(
+      'PRIMARY_UNREACHABLE',
+      `ask ${this.node.origin} (primary_url): it answers too slowly, ${this.#bytes} bytes in ${Math.round(this.#waitedMs / 1000)} s`,
+    )
+  }
+
+  progressed(): void {
+    this.#waitedMs = 0
+    this.#bytes = 0
+  }
+}
+
+async function* chunksOf(
+  node: Node,
+  response: Dispatcher.ResponseData,
+  pace: Pace,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Buffer> {
   const body = response.body[Symbol.asyncIterator]() as AsyncIterator<Buffer>
   try {
     for (;;) {
       let next: IteratorResult<Buffer>
+      const from = performance.now()
       try {
         next = await body.next()
       } catch (error) {
         throw unreachable(node, error, signal)
       }
       if (next.done) return
+      pace.waited(performance.now() - from, next.value.byteLength)
       yield next.value
     }
   } finally {

@@ -24,7 +24,7 @@ const ALIVE_MS = 5_000
 export class FrameWriter {
   #chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES)
   #used = 0
-  #sentAt = Date.now()
+  #sentAt = performance.now()
   /** ABSENT frames written so far. */
   absent = 0
 
@@ -64,7 +64,7 @@ export class FrameWriter {
 
   /** To be called inside long walks that write nothing. */
   alive(): void | Promise<void> {
-    if (Date.now() - this.#sentAt < ALIVE_MS) return
+    if (performance.now() - this.#sentAt < ALIVE_MS) return
     const written = this.empty(FRAME.alive)
     return written ?? this.flush()
   }
@@ -78,7 +78,7 @@ export class FrameWriter {
     const chunk = this.#chunk.subarray(0, this.#used)
     this.#chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES)
     this.#used = 0
-    this.#sentAt = Date.now()
+    this.#sentAt = performance.now()
     return this.send(chunk)
   }
 

@@ -3,6 +3,7 @@
 import { sleep } from '../../shared/timing.js'
 
 const BUCKET_SECONDS = 0.1
+const PIECE_BYTES = 16 * 1024
 
 export class RateLimit {
   #free: number
@@ -15,6 +16,15 @@ export class RateLimit {
   ) {
     this.#free = bytesPerSecond * BUCKET_SECONDS
     this.#at = now()
+  }
+
+  /**
+   * What is paid for at once. A large block is paid for in parts, or whoever waits for it, and for those before it,
+   * would hear nothing for so long that it gives us up.
+   */
+  *pieces(chunk: Uint8Array): Iterable<Uint8Array> {
+    const most = this.bytesPerSecond === 0 ? chunk.byteLength : PIECE_BYTES
+    for (let at = 0; at < chunk.byteLength; at += most) yield chunk.subarray(at, at + most)
   }
 
   /** Resolves when `bytes` may be sent. Debt is allowed, so that one chunk larger than the bucket passes; the next one pays. */

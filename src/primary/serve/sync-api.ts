@@ -85,7 +85,11 @@ async function answer(
 ): Promise<void> {
   const address = peerAddress(request) // now: a request that was cut off has no socket
   const gone = new AbortController()
-  response.on('close', () => gone.abort())
+  const { socket } = request
+  const hungUp = () => gone.abort()
+  response.on('close', hungUp)
+  socket.setMaxListeners(0) // one for each request that waits on it
+  socket.on('close', hungUp) // of an answer that waits behind another on its connection Node says nothing
   let proven: ProvenRequest | undefined
   try {
     const body = await readBody(request, REQUEST_BYTES_MAX)
@@ -101,6 +105,8 @@ async function answer(
   } catch (error) {
     if (gone.signal.aborted || isAbort(error)) return void response.destroy()
     refuse(response, { error, address, proven, parts, failures })
+  } finally {
+    socket.off('close', hungUp)
   }
 }
 
@@ -225,8 +231,10 @@ async function sendStream(
     [PROOF_HEADER]: answerProof(key, { nonce, status: 200, body: 'stream' }),
   })
   const write = async (chunk: Uint8Array) => {
-    await parts.rate.take(chunk.byteLength, signal)
-    if (!response.write(chunk)) await drained(response, signal)
+    for (const piece of parts.rate.pieces(chunk)) {
+      await parts.rate.take(piece.byteLength, signal)
+      if (!response.write(piece)) await drained(response, signal)
+    }
   }
   const changed = () => hasChanged(library, parts, signal)
   await parts.pool.stream(job, write, changed, signal)
@@ -247,6 +255,7 @@ async function hasChanged(before: LibraryRead, parts: SyncApiParts, signal: Abor
 
 function drained(response: ServerResponse, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason as Error) // nobody will say so again
     const done = () => {
       response.off('drain', done)
       signal.removeEventListener('abort', stop)
