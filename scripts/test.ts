@@ -1,8 +1,9 @@
 /**
  * `npm test`, after build and lint: sees to what the tests need, runs them, counts them.
  *
- *   node dist/scripts/test.js [part of a file's name]...
+ *   node dist/scripts/test.js [--long] [part of a file's name]...
  *
+ * Files named `*.long.test.ts` wait for real deadlines, minutes each: they run when they are named, or with `--long`.
  * The last line is always "N passed, N failed, N skipped", counted over
  * assertions. Tests whose needs are not met skip themselves by name, and are
  * counted and shown as skipped.
@@ -35,6 +36,7 @@ interface Need {
 const NEEDS: readonly Need[] = [
   { what: 'tests with a real MariaDB', programs: ['mariadbd', 'mysqld'], debianPackage: 'mariadb-server' },
   { what: 'tests on the data of a real Seafile server', programs: ['zstd'], debianPackage: 'zstd' },
+  { what: 'tests with power cuts and failing disks', programs: ['strace'], debianPackage: 'strace' },
   { what: 'comparison with the reference reader', programs: ['python3'], debianPackage: 'python3' },
 ]
 
@@ -63,9 +65,11 @@ function install(packages: readonly string[]): void {
 }
 
 /** Compiled tests that still have a source; all of them, or those whose name has one of `parts`. */
-function testFiles(parts: readonly string[]): string[] {
+function testFiles(parts: readonly string[], long: boolean): string[] {
+  const isWanted = (file: string): boolean =>
+    parts.length > 0 ? parts.some(part => file.includes(part)) : file.endsWith('.long.test.ts') === long
   return globSync('test/**/*.test.ts', { cwd: PROJECT })
-    .filter(file => parts.length === 0 || parts.some(part => file.includes(part)))
+    .filter(isWanted)
     .map(file => join(COMPILED, file.replace(/\.ts$/, '.js')))
     .toSorted()
 }
@@ -104,9 +108,10 @@ async function runTap(files: readonly string[]): Promise<Totals & { readonly cle
   return { ...(totals ?? { passed: 0, failed: 1, skipped: 0 }), clean: code === 0 && totals !== undefined }
 }
 
-const files = testFiles(process.argv.slice(2))
+const parts = process.argv.slice(2).filter(arg => arg !== '--long')
+const files = testFiles(parts, process.argv.includes('--long'))
 if (files.length === 0) {
-  console.log(`no test file has a name with ${process.argv.slice(2).join(' or ')}`)
+  console.log(`no test file has a name with ${parts.join(' or ')}`)
   console.log('0 passed, 0 failed, 0 skipped')
   process.exitCode = 1
 } else {

@@ -45,6 +45,11 @@ function parse<T extends string>(text: unknown, shape: RegExp, what: string): T 
   return text as T
 }
 
+/** JSON writes these as they are; a log takes them for the end of a line, a terminal obeys them. */
+const UNPRINTABLE = /[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g
+
 /** A stranger's value for a message. Objects are not written out: JSON.stringify overflows the stack on deep ones. */
 export const shown = (value: unknown, length: number): string =>
-  typeof value === 'object' && value !== null ? 'an object' : String(JSON.stringify(value)).slice(0, length)
+  typeof value === 'object' && value !== null
+    ? 'an object'
+    : String(JSON.stringify(value)).slice(0, length).replace(UNPRINTABLE, '?')

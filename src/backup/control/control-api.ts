@@ -10,6 +10,7 @@ import { createServer } from 'node:http'
 import { BackupError, asBackupError, isAbort } from '../../shared/errors.js'
 import { CONTROL_REQUEST_BYTES_MAX, decodeSyncRequest } from '../../shared/wire/control-codec.js'
 import { HEAD_LOG_ENTRIES_MAX } from '../../shared/wire/control-messages.js'
+import { refuseInJson } from '../../shared/wire/plain-refusals.js'
 import { listenOnControlSocket } from './control-socket.js'
 import { nextStep } from './next-step.js'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
@@ -78,10 +79,11 @@ const CLOSE = { connection: 'close' }
 export async function startControlApi({ socketPath, target, log }: ControlApiOptions): Promise<AsyncDisposable> {
   const stopping = new AbortController()
   const running = new Set<Promise<void>>()
-  const server = createServer((request, response) => {
+  const server = createServer({ requireHostHeader: false }, (request, response) => {
     const done = answer(request, response, target, log, stopping.signal).finally(() => running.delete(done))
     running.add(done)
   })
+  refuseInJson(server, (code, message) => ({ code, message, nextStep: nextStep(code) }))
   server.maxConnections = CONNECTIONS_MAX
   server.requestTimeout = REQUEST_MS_MAX
   server.headersTimeout = REQUEST_MS_MAX

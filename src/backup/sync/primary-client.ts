@@ -253,9 +253,10 @@ export class PrimaryClient implements AsyncDisposable {
     const body = await this.#readBody(node, response, ERROR_BYTES_MAX)
     if (String(response.headers['content-type']).startsWith('application/json')) {
       const error = decodeRemoteError(body)
+      const answer = { nonce, status: response.statusCode, body }
       // whoever refuses our token cannot prove it; anything else is believed only of somebody who can
-      if (error.code !== 'TOKEN_MISMATCH') this.#expectProof(node, response, nonce, body)
-      return error
+      if (error.code === 'TOKEN_MISMATCH' || provingKey(this.#keys, answer, response.headers[PROOF_HEADER]))
+        return error
     }
     return new BackupError(
       'PRIMARY_UNREACHABLE',

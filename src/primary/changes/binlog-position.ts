@@ -65,8 +65,8 @@ export function isBefore(a: BinlogPosition, b: BinlogPosition): boolean {
 function parse(text: string | undefined): Saved | undefined {
   try {
     const { serverId, position } = JSON.parse(text ?? '') as Saved
-    if (!Number.isInteger(serverId)) return undefined
-    const whole = typeof position?.file === 'string' && Number.isInteger(position.offset)
+    if (!Number.isInteger(serverId) || serverId < SERVER_ID.min || serverId > SERVER_ID.max) return undefined
+    const whole = typeof position?.file === 'string' && Number.isSafeInteger(position.offset) && position.offset >= 0
     return { serverId, position: whole ? position : null }
   } catch {
     return undefined

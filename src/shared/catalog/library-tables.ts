@@ -73,8 +73,11 @@ export function commitIdOf(value: Value | undefined): CommitId | null {
 
 const text = (value: Value | undefined): string | null =>
   value === null || value === undefined ? null : String(value).trimEnd()
-const number = (value: Value | undefined): number | null =>
-  value === null || value === undefined ? null : Number(value)
+/** Columns of SQLite take anything; what is no whole number would be refused by whoever the rows are sent to. */
+function number(value: Value | undefined): number | null {
+  const read = value === null || value === undefined ? NaN : Number(value)
+  return Number.isSafeInteger(read) ? read : null
+}
 
 export function toLibraryRows(repo: RepoId, rows: TableRows): LibraryRows {
   const { Branch, RepoHead, VirtualRepo, RepoOwner, RepoInfo, RepoSize, RepoFileCount } = rows

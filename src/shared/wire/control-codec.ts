@@ -8,7 +8,7 @@
  */
 
 import { BackupError, isErrorCode, reason } from '../errors.js'
-import { isRepoId } from '../ids.js'
+import { isRepoId, shown } from '../ids.js'
 import type { ErrorCode } from '../errors.js'
 import type {
   AgentStatus,
@@ -41,7 +41,7 @@ export function decodeSyncRequest(body: Uint8Array): SyncRequest {
   return decoded('BAD_REQUEST', 'read the request', body, request => {
     const library = nullable(request['library'], v => text(v, 'library').toLowerCase())
     if (library !== null && !LIBRARY_PREFIX.test(library)) {
-      throw new TypeError(`${JSON.stringify(library.slice(0, 80))} is no library id, nor the beginning of one`)
+      throw new TypeError(`${shown(library, 80)} is no library id, nor the beginning of one`)
     }
     const full = boolean(request['full'] ?? false, 'full') // commands of before it was known leave it out
     return { library, force: boolean(request['force'], 'force'), full }

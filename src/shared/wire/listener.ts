@@ -8,6 +8,7 @@ import { readFileSync } from 'node:fs'
 import { createServer as createHttp } from 'node:http'
 import { createServer as createHttps } from 'node:https'
 import { BackupError, reason, systemCode } from '../errors.js'
+import { refuseInJson } from './plain-refusals.js'
 import type { IncomingMessage, RequestListener, Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
@@ -35,6 +36,7 @@ export interface Listener extends AsyncDisposable {
 /** Rejects with LISTEN_FAILED or CONFIG_INVALID (certificate). When disposal resolves, every connection is closed. */
 export async function listen(options: ListenOptions, handler: RequestListener): Promise<Listener> {
   const server = createServer(options, handler)
+  refuseInJson(server)
   server.requestTimeout = REQUEST_MS_MAX
   server.headersTimeout = HEADERS_MS_MAX
   server.keepAliveTimeout = KEEP_ALIVE_MS
@@ -67,7 +69,12 @@ export async function listen(options: ListenOptions, handler: RequestListener): 
 }
 
 function createServer({ tls }: ListenOptions, handler: RequestListener): Server {
-  const common = { maxHeaderSize: HEADER_BYTES_MAX, noDelay: true, connectionsCheckingInterval: DEADLINES_CHECK_MS }
+  const common = {
+    maxHeaderSize: HEADER_BYTES_MAX,
+    noDelay: true,
+    connectionsCheckingInterval: DEADLINES_CHECK_MS,
+    requireHostHeader: false, // it would be missed without a code
+  }
   if (!tls) return createHttp(common, handler)
   try {
     const [cert, key] = [readFileSync(tls.certFile), readFileSync(tls.keyFile)]

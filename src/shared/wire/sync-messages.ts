@@ -132,13 +132,13 @@ export interface RemoteError {
   readonly message: string
 }
 
-export function decodeRemoteError(payload: Buffer): BackupError {
+export function decodeRemoteError(payload: Buffer, who: 'primary' | 'backup' = 'primary'): BackupError {
   const json = decodeJson(payload, 'an error')
   const message = typeof json['message'] === 'string' ? printable(json['message'].slice(0, 500)) : 'no reason given'
   const code = isErrorCode(json['code']) ? json['code'] : 'PRIMARY_FAILED'
   // INTERNAL and DATABASE_DOWN over there are not ours: say whose they are
   const ours = new Set<ErrorCode>(['TOKEN_MISMATCH', 'CLOCK_SKEW', 'PROTOCOL_VERSION', 'LIBRARY_GONE', 'STOPPING'])
-  return new BackupError(ours.has(code) ? code : 'PRIMARY_FAILED', `the primary says: ${message}`, { code })
+  return new BackupError(ours.has(code) ? code : 'PRIMARY_FAILED', `the ${who} says: ${message}`, { code })
 }
 
 const LISTING_ENTRY_BYTES = 16 + ID_BYTES + 8

@@ -1,0 +1,15 @@
+/** Every decoder of the product that reads what somebody else wrote. */
+
+import { CONTROL_DECODERS } from './control-decoders.js'
+import { DATA_DECODERS } from './data-decoders.js'
+import { ROW_DECODERS } from './row-decoders.js'
+import { WIRE_DECODERS } from './wire-decoders.js'
+import type { Decoder } from './decoder.js'
+
+export const DECODERS: readonly Decoder[] = [...WIRE_DECODERS, ...CONTROL_DECODERS, ...DATA_DECODERS, ...ROW_DECODERS]
+
+export function decoderNamed(name: string): Decoder {
+  const decoder = DECODERS.find(one => one.name === name)
+  if (decoder) return decoder
+  throw new Error(`no decoder is called ${name}; there are ${DECODERS.map(one => one.name).join(', ')}`)
+}
