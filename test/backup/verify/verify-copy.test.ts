@@ -1,6 +1,6 @@
 /** `verify` against the independent reader, and against damage of every kind that a disk can do. */
 
-import { mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -20,6 +20,7 @@ import type { Finding } from '../../../src/backup/verify/library-check.js'
 import type { VerifyOrder } from '../../../src/backup/verify/verify-copy.js'
 
 const signal = new AbortController().signal
+type Libraries = Awaited<ReturnType<typeof makeSamplePrimary>>['libraries']
 const EVERYTHING = { library: null, history: true, readData: true }
 
 interface Looked {
@@ -54,6 +55,21 @@ async function temporary(t: Test): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'sbv-'))
   t.teardown(() => rm(dir, { recursive: true, force: true }))
   return dir
+}
+
+let made: Promise<{ dir: string; libraries: Libraries }> | undefined
+
+/** A copy of the sample libraries for each test: making them takes longer than verifying them. */
+async function sampleIn(dir: string): Promise<{ dataDir: string; libraries: Libraries }> {
+  made ??= (async () => {
+    const template = await temporary(t)
+    const sample = await makeSamplePrimary(template)
+    await sample[Symbol.asyncDispose]()
+    return { dir: template, libraries: sample.libraries }
+  })()
+  const { dir: template, libraries } = await made
+  await cp(join(template, 'seafile-data'), join(dir, 'seafile-data'), { recursive: true })
+  return { dataDir: join(dir, 'seafile-data'), libraries }
 }
 
 /** The fixture as a primary of this moment, and what the independent reader finds there. */
@@ -119,8 +135,7 @@ for (const [what, hurt] of Object.entries(HURTS)) {
     if (kind === 'commits' && hurt === flipByte) continue
     t.test(`verify: ${kind}, ${what}: named with its library, path and problem, alone`, async t => {
       const dir = await temporary(t)
-      const sample = await makeSamplePrimary(dir)
-      await sample[Symbol.asyncDispose]()
+      const sample = await sampleIn(dir)
       const conf = await confFor(dir)
       t.equal((await look(conf, EVERYTHING)).total.findings, 0, 'whole before')
       const repo = sample.libraries.find(library => library.kind === 'photos')?.id ?? ''
@@ -173,8 +188,7 @@ t.test('verify: damage in kept history alone is said to be there, and is not loo
 
 t.test('verify: an object that two libraries share is reported of each that lacks it', async t => {
   const dir = await temporary(t)
-  const sample = await makeSamplePrimary(dir)
-  await sample[Symbol.asyncDispose]()
+  const sample = await sampleIn(dir)
   const conf = await confFor(dir)
   const id = (kind: string) => sample.libraries.find(library => library.kind === kind)?.id ?? ''
   const [origin, virtual] = [id('origin'), id('virtual')]
@@ -193,7 +207,7 @@ t.test('verify: an object that two libraries share is reported of each that lack
 
 t.test('verify: it says how far it is, of which library', async t => {
   const dir = await temporary(t)
-  await (await makeSamplePrimary(dir))[Symbol.asyncDispose]()
+  await sampleIn(dir)
   const conf = await confFor(dir)
   const seen: { done: number; libraries: number; repo: string }[] = []
   const { libraries } = await verifyCopy(
@@ -216,8 +230,7 @@ t.test('verify: it says how far it is, of which library', async t => {
 
 t.test('verify: an id that is none, or that is of two, is refused', async t => {
   const dir = await temporary(t)
-  const sample = await makeSamplePrimary(dir)
-  await sample[Symbol.asyncDispose]()
+  await sampleIn(dir)
   const conf = await confFor(dir)
   await t.rejects(look(conf, { ...EVERYTHING, library: 'zzzz' }), { code: 'LIBRARY_UNKNOWN' })
   await t.rejects(look(conf, { ...EVERYTHING, library: '' }), { code: 'LIBRARY_AMBIGUOUS' })
