@@ -3,7 +3,7 @@
  *
  *   node dist/scripts/test.js [--long] [part of a file's name]...
  *
- * Files named `*.long.test.ts` wait for real deadlines, minutes each: they run when they are named, or with `--long`.
+ * Files named `*.long.test.ts` take minutes each (real deadlines, many kills): they run when they are named, or with `--long`.
  * The last line is always "N passed, N failed, N skipped", counted over
  * assertions. Tests whose needs are not met skip themselves by name, and are
  * counted and shown as skipped.
