@@ -37,8 +37,9 @@ t.test(
     })
     t.ok(isGrowing(positions) && Number(positions.at(-1)) > 10_000, `position of the agent: ${positions.at(-1)} ms old`)
     await pair.until('found by the sweep that followed', async () => (await pair.heads('backup')).get(repo) === head)
-    const ended = agent?.log.find(line => /silent/.test(String(line['reason'])))
-    t.match(ended, { code: 'BACKUP_UNREACHABLE' }, 'the agent ended its side, and calls it no defect of its own')
+    const ended = () => agent?.log.find(line => /silent/.test(String(line['reason'])))
+    await pair.until('ended by the agent', async () => ended() !== undefined)
+    t.match(ended(), { code: 'BACKUP_UNREACHABLE' }, 'the agent ended its side, and calls it no defect of its own')
 
     await pair.until('overdue', async () => (await pair.status()).overdue.some(({ what }) => what === 'primary'))
     t.equal((await runCommand(pair, 'status')).code, 3, 'nothing is heard, and that is said')
