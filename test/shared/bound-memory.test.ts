@@ -12,13 +12,13 @@ const PROGRAM = `
 import { getHeapSpaceStatistics } from 'node:v8'
 import { boundMemory } from '${MODULE}'
 if (process.argv.includes('bound')) boundMemory()
+const youngBytes = () => getHeapSpaceStatistics().find(space => space.space_name === 'new_space').space_size
 let kept = []
-for (let n = 0; n < 200_000; n++) {
+for (let n = 0; n < 1_000_000 && (n % 10_000 > 0 || youngBytes() <= 32 * 1024 * 1024); n++) {
   kept.push({ a: new Array(50).fill(n) })
   if (kept.length > 20_000) kept = kept.slice(10_000)
 }
-const young = getHeapSpaceStatistics().find(space => space.space_name === 'new_space')
-console.log(JSON.stringify({ pid: process.pid, args: process.argv.slice(2), flags: process.execArgv, arenas: process.env.MALLOC_ARENA_MAX, bytes: young.space_size }))
+console.log(JSON.stringify({ pid: process.pid, args: process.argv.slice(2), flags: process.execArgv, arenas: process.env.MALLOC_ARENA_MAX, bytes: youngBytes() }))
 `
 
 interface Seen {
