@@ -12,6 +12,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, globSync } from 'node:fs'
 import { once } from 'node:events'
+import { availableParallelism } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -21,7 +22,7 @@ const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
 const TAP = join(PROJECT, 'node_modules', '.bin', 'tap')
 
 /** Tests start daemons and database servers: more at once would measure the machine's patience. */
-const JOBS = 2
+const JOBS = Math.min(4, Math.max(2, availableParallelism()))
 /** For one file: a test that waits longer than this waits for ever. */
 const FILE_SECONDS_MAX = 300
 
