@@ -1,42 +1,21 @@
 /** Disks that break in other ways than by being full: said with the reason, nothing taken as done, and on by itself. */
 
-import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { statSync } from 'node:fs'
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { promisify } from 'node:util'
 import t from 'tap'
 import { cannotFailCalls, failCalls } from '../support/failing-calls.js'
 import { mariadbInstalled } from '../support/mariadb.js'
 import { Pair } from '../support/pair.js'
 import { sameBytes } from '../support/replica.js'
 import { filesBelow, testDatabase } from '../support/sides.js'
+import { SmallDisk, noSmallDisk } from '../support/small-disk.js'
 import { sqlOn } from '../support/sql.js'
 import type { RepoId } from '../../src/shared/ids.js'
 
-const run = promisify(execFile)
 const MB = 1024 * 1024
-const noRoot = process.getuid?.() !== 0 && 'only root may mount a tmpfs'
 const noFaults = cannotFailCalls()
-
-class SmallDisk implements AsyncDisposable {
-  private constructor(readonly dir: string) {}
-
-  static async mount(dir: string, options: string): Promise<SmallDisk> {
-    await mkdir(dir, { recursive: true })
-    await run('mount', ['-t', 'tmpfs', '-o', options, 'tmpfs', dir])
-    return new SmallDisk(dir)
-  }
-
-  async remount(options: string): Promise<void> {
-    await run('mount', ['-o', `remount,${options}`, this.dir])
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await run('umount', ['-l', this.dir])
-  }
-}
 
 const code = async (pair: Pair, repo: RepoId): Promise<string | undefined> => (await pair.library(repo))?.failure?.code
 
@@ -52,7 +31,7 @@ async function put(pair: Pair, repo: RepoId, files: number, bytes = 100): Promis
 
 t.test(
   'disk faults: without inodes a library fails as on a full disk, and ends by itself',
-  { skip: noRoot },
+  { skip: noSmallDisk },
   async t => {
     await using pair = await Pair.lay()
     await using disk = await SmallDisk.mount(pair.backup.dataDir, 'size=64m,nr_inodes=150')
@@ -78,7 +57,7 @@ t.test(
 
 t.test(
   'disk faults: a disk that turns read-only fails what is written, and is used again when it can be',
-  { skip: noRoot || (!mariadbInstalled() && 'mariadbd is not installed') },
+  { skip: noSmallDisk || (!mariadbInstalled() && 'mariadbd is not installed') },
   async t => {
     await using ours = await testDatabase('mysql') // its rows could move: only the order of things holds them back
     await using pair = await Pair.lay({ backup: ours.database ? { database: ours.database } : {} })
@@ -103,30 +82,34 @@ t.test(
   },
 )
 
-t.test('disk faults: the state on a full disk fails the library, and goes on with room', { skip: noRoot }, async t => {
-  await using pair = await Pair.lay()
-  const stateDir = join(pair.backup.dir, 'seaf-backup-state')
-  await using _disk = await SmallDisk.mount(stateDir, 'size=6m,mode=700')
-  const writer = await pair.writer()
-  const repo = await writer.createLibrary({ name: 'Remembered', owner: 'jo@example.com' })
-  await pair.startPrimary()
-  const backup = await pair.startBackup()
-  await pair.settle()
-  const filler = join(stateDir, 'filler')
-  await writeFile(filler, Buffer.alloc(6 * MB)).catch(() => {}) // as much as fits
+t.test(
+  'disk faults: the state on a full disk fails the library, and goes on with room',
+  { skip: noSmallDisk },
+  async t => {
+    await using pair = await Pair.lay()
+    const stateDir = join(pair.backup.dir, 'seaf-backup-state')
+    await using _disk = await SmallDisk.mount(stateDir, 'size=6m,mode=700')
+    const writer = await pair.writer()
+    const repo = await writer.createLibrary({ name: 'Remembered', owner: 'jo@example.com' })
+    await pair.startPrimary()
+    const backup = await pair.startBackup()
+    await pair.settle()
+    const filler = join(stateDir, 'filler')
+    await writeFile(filler, Buffer.alloc(6 * MB)).catch(() => {}) // as much as fits
 
-  const commitUntilFull = async () => {
-    await put(pair, repo, 1)
-    return (await code(pair, repo)) === 'STORE_FULL'
-  }
-  await pair.until('failed', commitUntilFull)
-  await rm(filler)
-  await pair.settle()
-  await sameBytes(t, pair)
-  t.ok(backup.running)
-})
+    const commitUntilFull = async () => {
+      await put(pair, repo, 1)
+      return (await code(pair, repo)) === 'STORE_FULL'
+    }
+    await pair.until('failed', commitUntilFull)
+    await rm(filler)
+    await pair.settle()
+    await sameBytes(t, pair)
+    t.ok(backup.running)
+  },
+)
 
-t.test('disk faults: rows on a full disk fail the library, and move with room', { skip: noRoot }, async t => {
+t.test('disk faults: rows on a full disk fail the library, and move with room', { skip: noSmallDisk }, async t => {
   await using pair = await Pair.lay()
   await using _disk = await SmallDisk.mount(pair.backup.dataDir, 'size=16m')
   const writer = await pair.writer()

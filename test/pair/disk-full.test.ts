@@ -1,25 +1,16 @@
 /** A disk that cannot be written: said with the next step, nothing partial, no exit, and on it goes when it can. */
 
-import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import Database from 'better-sqlite3'
 import t from 'tap'
 import { Pair } from '../support/pair.js'
 import { sameBytes } from '../support/replica.js'
 import { filesBelow } from '../support/sides.js'
+import { SmallDisk, noSmallDisk } from '../support/small-disk.js'
 
-const run = promisify(execFile)
 const MB = 1024 * 1024
-const noRoot = process.getuid?.() !== 0 && 'only root may mount a tmpfs'
-
-async function mountSmall(dir: string, size: string): Promise<AsyncDisposable> {
-  await mkdir(dir, { recursive: true })
-  await run('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', dir])
-  return { [Symbol.asyncDispose]: async () => void (await run('umount', ['-l', dir])) }
-}
 
 t.test('disk full: the line cut in the middle of a pull leaves no temp file behind', async t => {
   await using pair = await Pair.start()
@@ -36,10 +27,10 @@ t.test('disk full: the line cut in the middle of a pull leaves no temp file behi
 
 t.test(
   'disk full: in the middle of a first copy it is said, and with room again it ends by itself',
-  { skip: noRoot },
+  { skip: noSmallDisk },
   async t => {
     await using pair = await Pair.lay()
-    await using _small = await mountSmall(pair.backup.dataDir, '48m')
+    await using _small = await SmallDisk.mount(pair.backup.dataDir, 'size=48m')
     const filler = join(pair.backup.dataDir, 'filler')
     await writeFile(filler, Buffer.alloc(32 * MB))
     const writer = await pair.writer()

@@ -1,9 +1,10 @@
 /** What two daemons use while they run, as the kernel and their files show it. */
 
-import { readFileSync, readdirSync, statSync } from 'node:fs'
+import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { quantile } from '../../bench/stats.js'
+import { residentMb } from '../support/hostile-sockets.js'
 import type { Pair } from '../support/pair.js'
 import type { Arrivals } from './arrivals.js'
 
@@ -92,7 +93,8 @@ export class Gauge implements Disposable {
     ] as const) {
       if (!daemon?.running) continue
       try {
-        raise(`${name} RSS MiB`, residentMib(daemon.pid))
+        const resident = residentMb(daemon.pid)
+        if (!Number.isNaN(resident)) raise(`${name} RSS MiB`, resident) // it was killed just now
         raise(`${name} files`, readdirSync(`/proc/${daemon.pid}/fd`).length)
       } catch {
         continue // it was killed just now
@@ -119,12 +121,6 @@ export function growth(rows: readonly Row[]): string[] {
 
 const nothing = (): Record<Figure, number> =>
   Object.fromEntries(Object.keys(FIGURES).map(figure => [figure, 0])) as Record<Figure, number>
-
-function residentMib(pid: number): number {
-  const kib = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
-  if (kib === undefined) throw new Error(`process ${pid} has no memory any more`)
-  return Number(kib) / 1024
-}
 
 const countFiles = (dir: string): number =>
   readdirSync(dir, { recursive: true, withFileTypes: true }).filter(entry => entry.isFile()).length

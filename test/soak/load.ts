@@ -22,7 +22,8 @@ export interface Committed {
   readonly at: number
 }
 
-export class Load implements AsyncDisposable {
+/** Its catalog is the pair's, which closes it. */
+export class Load {
   commits = 0
 
   private constructor(
@@ -49,6 +50,4 @@ export class Load implements AsyncDisposable {
     this.commits += 1
     return { repo, head, at: this.timed.movedAt() }
   }
-
-  async [Symbol.asyncDispose](): Promise<void> {} // the pair closes the catalog
 }

@@ -70,7 +70,7 @@ async function main(): Promise<void> {
   const side = ({ database }: TestDatabase) => (database ? { database } : {})
   await using pair = await Pair.start({ primary: side(theirs), backup: side(ours), sweepHours: 0.1 })
   const random = new Random(soak.seed)
-  await using load = await Load.create(pair, soak.libraries, random)
+  const load = await Load.create(pair, soak.libraries, random)
   await pair.settle()
   say(`${soak.libraries} libraries are synchronized; ${soak.rate} commits/s from now on`)
   say(Gauge.columns.join('  '))

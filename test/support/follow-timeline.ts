@@ -3,6 +3,7 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import t from 'tap'
 import { extractFixture, fixturesMissing, referenceCheck } from './fixtures.js'
 import { mariadbInstalled } from './mariadb.js'
 import { Pair } from './pair.js'
@@ -21,7 +22,7 @@ async function openTimeline(t: Test): Promise<Timeline> {
   return Timeline.open(dir)
 }
 
-export const timelineMissing = ({ engine }: Way): string | false =>
+const timelineMissing = ({ engine }: Way): string | false =>
   fixturesMissing() || (engine === 'mysql' && !mariadbInstalled() && 'mariadbd is not installed')
 
 export interface Way {
@@ -33,8 +34,15 @@ export interface Way {
   readonly kill: boolean
 }
 
+export function timelineTests(ways: readonly Way[]): void {
+  for (const way of ways) {
+    const title = `timeline: 45 steps, ${way.title}: each library is where the rules want it, nothing is lost`
+    t.test(title, { skip: timelineMissing(way) }, t => followTimeline(t, way))
+  }
+}
+
 /** Follows all steps and asserts after each look; then forces what needs the operator. */
-export async function followTimeline(t: Test, { engine, stride, kill }: Way): Promise<void> {
+async function followTimeline(t: Test, { engine, stride, kill }: Way): Promise<void> {
   const timeline = await openTimeline(t)
   await using ours = await testDatabase(engine)
   await using pair = await Pair.start({

@@ -19,6 +19,7 @@ import {
   answerProof,
 } from '../../shared/wire/auth.js'
 import { listen, peerAddress } from '../../shared/wire/listener.js'
+import { rawAnswer } from '../../shared/wire/plain-refusals.js'
 import { EVENT_BYTES_MAX, PROTOCOL_VERSION, decodeEvent } from '../../shared/wire/sync-messages.js'
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
@@ -206,24 +207,14 @@ export class Subscriber implements AsyncDisposable {
   }
 }
 
-const REFUSALS: Partial<Record<ErrorCode, string>> = {
-  PROTOCOL_VERSION: '426 Upgrade Required',
-  BAD_REQUEST: '404 Not Found',
-  PROTOCOL_BROKEN: '400 Bad Request',
-}
+const REFUSALS: Partial<Record<ErrorCode, number>> = { PROTOCOL_VERSION: 426, BAD_REQUEST: 404, PROTOCOL_BROKEN: 400 }
 
 /** As the sync API refuses: in JSON, proved to whoever proved itself. */
-function refusal(error: { code: ErrorCode; message: string }, proven: ProvenRequest | undefined): string {
-  const status = REFUSALS[error.code] ?? '401 Unauthorized'
-  const body = JSON.stringify({ code: error.code, message: error.message })
-  const proof = proven && answerProof(proven.key, { nonce: proven.nonce, status: Number.parseInt(status, 10), body })
-  const headers = [
-    'connection: close',
-    'content-type: application/json',
-    `content-length: ${Buffer.byteLength(body)}`,
-    ...(proof === undefined ? [] : [`${PROOF_HEADER}: ${proof}`]),
-  ]
-  return `HTTP/1.1 ${status}\r\n${headers.join('\r\n')}\r\n\r\n${body}`
+function refusal({ code, message }: Pick<BackupError, 'code' | 'message'>, proven: ProvenRequest | undefined): string {
+  const status = REFUSALS[code] ?? 401
+  const body = JSON.stringify({ code, message })
+  const proof = proven && { [PROOF_HEADER]: answerProof(proven.key, { nonce: proven.nonce, status, body }) }
+  return rawAnswer(status, body, proof)
 }
 
 /** Numbers of one connection: the first may be any, then each is one more. */

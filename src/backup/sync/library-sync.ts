@@ -19,6 +19,7 @@ import type { CommitId, RepoId } from '../../shared/ids.js'
 import type { Log } from '../../shared/log.js'
 import type { DiskObjectReader } from '../../shared/store/disk-object-store.js'
 import type { DamagedObject, SyncProgress } from '../../shared/wire/control-messages.js'
+import type { HeadMoveNote } from '../state/head-log.js'
 import type { Cause, Library, LibraryStates } from '../state/library-state.js'
 import type { PullPool } from './pull-pool.js'
 import type { PullResult } from './pull.js'
@@ -85,10 +86,10 @@ export async function syncLibrary(
   const vouched = pulled.rootId === null ? null : { commit: pulled.want, since: pulled.library.truncateTime }
   const damagedHead = pulled.damaged.some(d => d.where === 'head')
   const holdsBack = pulled.rootId === null || (damagedHead && !accepted)
-  const note = { ...noteOf(library, pulled, order), recordedAt: Date.now() }
+  const note = noteOf(library, pulled, order)
   parts.states.pulled(library, vouched, pulled.damaged, holdsBack ? null : note)
   if (holdsBack) throw damageError(library, pulled.damaged)
-  await moveHead(library, pulled, { order, recorded, gcId: fence?.gcId ?? null, accepted, parts }, signal)
+  await moveHead(library, pulled, { note, recorded, gcId: fence?.gcId ?? null, accepted, parts }, signal)
   if (pulled.damaged.length > 0 && !accepted) throw damageError(library, pulled.damaged)
 }
 
@@ -155,7 +156,7 @@ function holesAccepted(library: Library, damaged: readonly DamagedObject[]): boo
 }
 
 interface Move {
-  readonly order: SyncOrder
+  readonly note: HeadMoveNote
   readonly recorded: CommitId | null
   readonly gcId: string | null
   readonly accepted: boolean
@@ -171,7 +172,7 @@ async function moveHead(library: Library, pulled: Pulled, move: Move, signal: Ab
   if (want !== move.recorded || digest !== library.digest) {
     await catalog.moveHead({ rows, from: move.recorded, gcId: move.gcId }, signal)
   }
-  states.recorded(library, { rows, digest, accepted: move.accepted, ...noteOf(library, pulled, move.order) })
+  states.recorded(library, { rows, digest, accepted: move.accepted, ...move.note })
   if (want === move.recorded) return
   const lagMs = behindSince === undefined ? null : Math.round(performance.now() - behindSince)
   log.info(
@@ -181,9 +182,9 @@ async function moveHead(library: Library, pulled: Pulled, move: Move, signal: Ab
 }
 
 /** How the head log tells of this move. */
-function noteOf({ behindSince }: Library, { want, relation }: Pulled, { cause }: SyncOrder) {
+function noteOf({ behindSince }: Library, { want, relation }: Pulled, { cause }: SyncOrder): HeadMoveNote {
   const primaryHadAt = behindSince === undefined ? null : Math.round(Date.now() - (performance.now() - behindSince))
-  return { head: want, relation, cause, primaryHadAt }
+  return { head: want, relation, cause, primaryHadAt, recordedAt: Date.now() }
 }
 
 function damageError(library: Library, damaged: readonly DamagedObject[]): BackupError {

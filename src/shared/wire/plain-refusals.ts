@@ -37,12 +37,14 @@ export function refuseInJson(server: Server, bodyOf: RefusalBody = (code, messag
   server.on('checkExpectation', unexpected)
 }
 
-function rawAnswer(status: number, body: string): string {
+/** For a socket that has no ServerResponse. */
+export function rawAnswer(status: number, body: string, headers: Readonly<Record<string, string>> = {}): string {
   const lines = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
     'connection: close',
     'content-type: application/json',
     `content-length: ${Buffer.byteLength(body)}`,
+    ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
   ]
   return `${lines.join('\r\n')}\r\n\r\n${body}`
 }
