@@ -40,9 +40,10 @@ function template(): string {
   const dir = mkdtempSync(join(tmpdir(), 'sbm-template-'))
   process.once('exit', () => rmSync(dir, { recursive: true, force: true }))
   const data = join(dir, 'data')
+  const own = [`--datadir=${data}`, `--tmpdir=${dir}`, ...asUser()]
   execFileSync(
     'mariadb-install-db',
-    ['--no-defaults', `--datadir=${data}`, '--auth-root-authentication-method=normal', '--skip-test-db', ...asUser()],
+    ['--no-defaults', ...own, '--auth-root-authentication-method=normal', '--skip-test-db'],
     { stdio: 'pipe' },
   )
   return (made = data)
@@ -71,6 +72,7 @@ export class Mariadb implements AsyncDisposable {
         'mariadbd',
         '--no-defaults',
         `--datadir=${join(this.dir, 'data')}`,
+        `--tmpdir=${this.dir}`, // its own: a server that starts removes every `#sql*` there, also another's
         `--socket=${this.socket}`,
         `--pid-file=${join(this.dir, 'pid')}`,
         '--skip-networking',
