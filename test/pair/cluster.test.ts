@@ -86,7 +86,7 @@ t.test('cluster: a change that both nodes tell of is recorded once', { skip }, a
     .filter(line => line['repo'] === repo)
     .map(line => line['head'])
   t.equal(new Set(heads).size, heads.length, 'no head was recorded twice')
-  t.equal((await pair.library(repo))?.state, 'synchronized')
+  t.equal((await pair.libraryAtRest(repo))?.state, 'synchronized')
 })
 
 for (const lost of ['first', 'second'] as const) {
@@ -126,5 +126,5 @@ t.test('cluster: with no node left it says so, and goes on when any of them is b
 
   await pair.until('recorded', async () => (await pair.library(repo))?.head === head)
   await pair.until('no problem', async () => (await pair.status()).primary.problem === null)
-  t.equal((await pair.library(repo))?.state, 'synchronized')
+  t.equal((await pair.libraryAtRest(repo))?.state, 'synchronized')
 })

@@ -118,7 +118,7 @@ t.test('command: a library that is being synced is listed as such, and sync wait
   t.match(status.stdout, `List of syncing libraries:\n${repo}\n`)
   const sync = await runCommand(pair, 'sync', repo)
   t.equal(sync.code, 0)
-  t.equal((await pair.library(repo))?.state, 'synchronized')
+  t.equal((await pair.libraryAtRest(repo))?.state, 'synchronized')
   const all = await runCommand(pair, 'sync', '--all')
   t.equal(all.code, 0)
 })

@@ -131,7 +131,7 @@ t.test('disk faults: rows on a full disk fail the library, and move with room', 
   await pair.sync(repo)
   const owner = async () => (await sqlOn(pair.backup.database).select('SELECT owner_id FROM RepoOwner'))[0]?.[0]
   await pair.until('moved', async () => (await owner()) === `owner${owners - 1}@example.com`)
-  t.equal((await pair.library(repo))?.state, 'synchronized')
+  t.equal((await pair.libraryAtRest(repo))?.state, 'synchronized')
   t.ok(backup.running)
 })
 
@@ -192,7 +192,7 @@ t.test(
       t.match(end, { type: 'end' })
     }
     t.not(statSync(block).ino, before, 'another file has the name')
-    t.equal((await pair.library(repo))?.state, 'synchronized')
+    t.equal((await pair.libraryAtRest(repo))?.state, 'synchronized')
     await sameBytes(t, pair)
   },
 )
@@ -218,7 +218,7 @@ t.test(
       t.match((await pair.library(repo))?.failure?.damaged, [{ id, problem: 'unreadable' }])
     }
     await pair.sync(repo)
-    t.equal((await pair.library(repo))?.state, 'synchronized')
+    t.equal((await pair.libraryAtRest(repo))?.state, 'synchronized')
     await sameBytes(t, pair)
   },
 )

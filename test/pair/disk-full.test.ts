@@ -76,5 +76,5 @@ t.test('disk full: a checkpoint that the state cannot take fails the library, no
   state.exec('ROLLBACK')
 
   await pair.settle()
-  t.equal((await pair.library(repo))?.state, 'synchronized')
+  t.equal((await pair.libraryAtRest(repo))?.state, 'synchronized')
 })

@@ -154,7 +154,7 @@ t.test(
     for (const repo of repos) {
       const of = (files: Record<string, string>) => Object.entries(files).filter(([name]) => name.includes(repo))
       t.strictSame(of(ours), of(theirs))
-      t.equal((await pair.library(repo))?.state, 'synchronized')
+      t.equal((await pair.libraryAtRest(repo))?.state, 'synchronized')
     }
   },
 )

@@ -137,7 +137,7 @@ t.test('live: a head that goes back to an older commit is not followed until it 
 
   await pair.sync(repo, true)
   t.equal((await pair.heads('backup')).get(repo), old as CommitId, 'forced, it follows')
-  t.equal((await pair.library(repo))?.state, 'synchronized')
+  t.equal((await pair.libraryAtRest(repo))?.state, 'synchronized')
 })
 
 t.test('live: an agent that is killed is reported as not answering at once, not at the next sweep', async t => {

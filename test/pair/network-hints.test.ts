@@ -85,7 +85,7 @@ t.test('network: events doubled and reordered by who has the token record no hea
   for (const repo of repos) {
     const recorded = (await pair.headLog(repo)).map(({ head }) => head)
     t.equal(new Set(recorded).size, recorded.length, 'no head is recorded twice')
-    t.equal((await pair.library(repo))?.state, 'synchronized')
+    t.equal((await pair.libraryAtRest(repo))?.state, 'synchronized')
   }
   await sameBytes(t, pair)
 })

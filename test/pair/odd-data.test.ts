@@ -132,7 +132,7 @@ t.test('odd: an empty library, an empty file and an empty directory arrive; no o
 
   await expectSame(t, pair)
   t.notOk(hand.objects.has('fs', other, NO_OBJECT))
-  t.equal((await pair.library(repo))?.state, 'synchronized')
+  t.equal((await pair.libraryAtRest(repo))?.state, 'synchronized')
 })
 
 t.test('odd: commits of both servers and ids that neither would give stand in one history', async t => {

@@ -178,7 +178,7 @@ t.test(
 
     await offers()
     t.equal(await offers(), 0)
-    t.equal((await pair.library(repo))?.state, 'synchronized')
+    t.equal((await pair.libraryAtRest(repo))?.state, 'synchronized')
     t.match(await sqlOn(backup).select('SELECT name FROM RepoInfo'), [[/^Photos \?+$/]])
   },
 )

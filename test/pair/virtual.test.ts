@@ -89,8 +89,8 @@ for (const engine of ['sqlite', 'mysql'] as const) {
         owed.filter(([id]) => !ours.has('fs', origin, id)),
         [],
       )
-      t.equal((await pair.library(virtual))?.state, 'synchronized')
-      t.equal((await pair.library(origin))?.state, 'synchronized')
+      t.equal((await pair.libraryAtRest(virtual))?.state, 'synchronized')
+      t.equal((await pair.libraryAtRest(origin))?.state, 'synchronized')
     },
   )
 

@@ -129,6 +129,16 @@ export class Pair implements AsyncDisposable {
     return (await this.status()).libraries.find(library => library.id === repo)
   }
 
+  /** As `library`, when no late hint of it is being looked up any more. */
+  async libraryAtRest(repo: string): Promise<LibraryStatus | undefined> {
+    let found: LibraryStatus | undefined
+    await this.until('at rest', async () => {
+      found = await this.library(repo)
+      return found?.state !== 'syncing' && found?.state !== 'waiting'
+    })
+    return found
+  }
+
   /** `sync` as the command does it; the events, the last of which is `end` or `error`. */
   async sync(library: string | null, force = false, full = false): Promise<SyncEvent[]> {
     const text = await this.#control('POST', '/v1/sync', JSON.stringify({ library, force, full }))
