@@ -12,6 +12,7 @@ import {
   TABLE_NAMES,
   digestOf,
   repoIdOf,
+  toLibraryRows,
   toTableRows,
 } from '../../src/shared/catalog/library-tables.js'
 import { ListingMaker } from '../../src/shared/catalog/listing.js'
@@ -27,8 +28,7 @@ import { roomOf } from './room.js'
 import { areRows } from './wire-decoders.js'
 import type { Library } from '../../src/backup/state/library-state.js'
 import type { LibraryRows } from '../../src/shared/catalog/catalog.js'
-import type { Value } from '../../src/shared/catalog/library-tables.js'
-import type { WholeTables } from '../../src/shared/catalog/listing.js'
+import type { LibraryTable, TableRows, Value } from '../../src/shared/catalog/library-tables.js'
 import type { RepoId } from '../../src/shared/ids.js'
 import type { Case, Decoder } from './decoder.js'
 
@@ -57,6 +57,8 @@ const oddCell: fc.Arbitrary<Value> = fc.oneof(
   fc.double(),
   fc.uint8Array({ maxLength: 20 }).map(bytes => Buffer.from(bytes) as unknown as Value),
 )
+
+type WholeTables = Readonly<Partial<Record<LibraryTable, readonly (readonly Value[])[]>>>
 
 /** Rows of each table; JSON cannot say NaN, so that cells travel by number: `odd` is put in the place `at`. */
 const tables: fc.Arbitrary<WholeTables> = fc
@@ -92,12 +94,19 @@ interface Told {
   readonly digests: readonly string[]
 }
 
+/** Of the one library that there is. */
+const rowsOf = (whole: WholeTables): TableRows =>
+  Object.fromEntries(
+    Object.entries(whole).flatMap(([table, [row]]) => (row && repoIdOf(row[0]) ? [[table, row.slice(1)]] : [])),
+  )
+
 /** The whole way of a row: read by the agent, sent in JSON, read by the backup; and the listing beside it. */
 function tell(input: Buffer): Told {
   const whole = JSON.parse(input.toString(), untagged) as WholeTables
-  const maker = new ListingMaker(silentLog, repoIdOf)
-  const listing = maker.listing(whole, null)
-  const libraries = maker.libraries(whole)
+  const fold = new ListingMaker(silentLog, repoIdOf).begin()
+  for (const table of TABLE_NAMES) for (const row of whole[table] ?? []) fold.add(table, row)
+  const listing = fold.listing(null)
+  const libraries = listing.map(({ repo }) => toLibraryRows(repo, rowsOf(whole)))
   if (!isDeepStrictEqual(decodeListing(encodeListing(listing)), listing)) throw new Error('another listing arrives')
   const over = libraries.map(rows => parseLibraryRows(JSON.parse(JSON.stringify(rows))))
   return { libraries, over, digests: over.map(rows => digestOf(rows)) }

@@ -27,6 +27,7 @@ import {
 import { ListingMaker } from './listing.js'
 import { connectionLost, mysqlError, mustRetry } from './mysql-errors.js'
 import { MYSQL_SCHEMA } from './schema.js'
+import type { Connection } from 'mysql2'
 import type { Pool, PoolConnection } from 'mysql2/promise'
 import type { CatalogWriter, HeadMove, LibraryListing, LibraryRead, LibraryRows } from './catalog.js'
 import type { DatabaseConfig } from './database-config.js'
@@ -95,9 +96,17 @@ export class MysqlCatalog implements CatalogWriter {
     await this.#readShapes() // an upgrade of Seafile may have run since
     const tables = this.#readable()
     const selects = tables.map(({ table, list }) => `SELECT ${list} FROM ${table} WHERE TRUE${ofMaster(table)}`)
-    const results = await this.#snapshot([...selects, this.#selectDefaultDays()], signal)
-    const whole = Object.fromEntries(tables.map(({ table }, i) => [table, results[i] ?? []]))
-    return this.#listings.listing(whole, firstNumber(results[tables.length]))
+    const sql = [SNAPSHOT, ...selects, this.#selectDefaultDays(), 'COMMIT'].join(';')
+    return this.#with(async connection => {
+      const fold = this.#listings.begin()
+      const defaultDays: ResultRow[] = []
+      await rowByRow(connection, sql, (row, statement) => {
+        const table = tables[statement - 1]?.table
+        if (table) fold.add(table, row)
+        else defaultDays.push(row)
+      })
+      return fold.listing(firstNumber(defaultDays))
+    }, signal)
   }
 
   async heads(signal: AbortSignal): Promise<Map<RepoId, CommitId>> {
@@ -250,15 +259,10 @@ export class MysqlCatalog implements CatalogWriter {
 
   async #snapshot(selects: readonly string[], signal: AbortSignal): Promise<(readonly ResultRow[])[]> {
     const sql = [SNAPSHOT, ...selects, 'COMMIT'].join(';')
-    const results = await this.#with(async connection => {
-      try {
-        return (await connection.query(sql))[0] as unknown[]
-      } catch (error) {
-        // an open snapshot would be what the next call on this connection reads, and hold up changes of tables
-        await connection.query('ROLLBACK').catch(() => connection.destroy())
-        throw error
-      }
-    }, signal)
+    const results = await this.#with(
+      connection => orRollBack(connection, async () => (await connection.query(sql))[0] as unknown[]),
+      signal,
+    )
     // statements without rows (DO 0, COMMIT) answer with a header
     return results.slice(1, -1).map(result => (Array.isArray(result) ? (result as ResultRow[]) : []))
   }
@@ -326,6 +330,43 @@ export class MysqlCatalog implements CatalogWriter {
 }
 
 const never = new AbortController().signal
+
+/** An open snapshot would be what the next call on this connection reads, and hold up changes of tables. */
+async function orRollBack<T>(connection: PoolConnection, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    await connection.query('ROLLBACK').catch(() => connection.destroy())
+    throw error
+  }
+}
+
+/** Rows as they come, none kept: `statement` is the index in `sql` of the one that a row answers. */
+function rowByRow(
+  connection: PoolConnection,
+  sql: string,
+  take: (row: ResultRow, statement: number) => void,
+): Promise<void> {
+  const core = connection.connection as unknown as Connection
+  let broke: (error: Error) => void = () => {}
+  const read = new Promise<void>((resolve, reject) => {
+    const query = core.query(sql)
+    let failure: unknown
+    query.on('result', (row: unknown, statement: number) => {
+      // statements without rows answer with a header; what is thrown here would end the process
+      if (failure !== undefined || !Array.isArray(row)) return
+      try {
+        take(row as ResultRow, statement)
+      } catch (error) {
+        failure = error
+      }
+    })
+    query.on('error', reject)
+    query.on('end', () => (failure === undefined ? resolve() : reject(failure as Error)))
+    core.once('error', (broke = reject)) // of a connection that breaks, a query without a callback is not told
+  }).finally(() => core.off('error', broke))
+  return orRollBack(connection, () => read)
+}
 
 const selectOne = (table: LibraryTable, list: string, repo: RepoId): string =>
   format(`SELECT ${list} FROM ${table} WHERE repo_id = ?`, [repo]) + ofMaster(table)

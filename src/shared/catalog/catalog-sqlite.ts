@@ -48,6 +48,7 @@ export class SqliteCatalog implements CatalogWriter {
   #file: string | undefined
   readonly #listings: ListingMaker
   #knownShapes: TableShapes | undefined
+  readonly #statements = new Map<string, Database.Statement>()
 
   private constructor(path: string, options: Database.Options, log: Log) {
     this.#path = path
@@ -83,9 +84,9 @@ export class SqliteCatalog implements CatalogWriter {
     return this.#unlocked(signal, () =>
       this.#db.transaction(() => {
         this.#renewShapes() // an upgrade of Seafile may have run since
-        const tables: Partial<Record<LibraryTable, Value[][]>> = {}
-        for (const table of TABLE_NAMES) tables[table] = this.#selectAll(table)
-        return this.#listings.listing(tables, this.#defaultDays())
+        const fold = this.#listings.begin()
+        for (const table of TABLE_NAMES) for (const row of this.#selectAll(table)) fold.add(table, row)
+        return fold.listing(this.#defaultDays())
       })(),
     )
   }
@@ -94,7 +95,7 @@ export class SqliteCatalog implements CatalogWriter {
     const sql = `SELECT b.repo_id, b.commit_id FROM Branch b JOIN Repo r ON r.repo_id = b.repo_id WHERE b.name = '${MASTER}'`
     return this.#unlocked(signal, () => {
       const heads = new Map<RepoId, CommitId>()
-      for (const [id, commit] of this.#db.prepare(sql).raw().iterate() as Iterable<Value[]>) {
+      for (const [id, commit] of this.#statement(sql).raw().iterate() as Iterable<Value[]>) {
         const [repo, head] = [exactRepoId(id), commitIdOf(commit)]
         if (repo && head) heads.set(repo, head)
       }
@@ -129,7 +130,7 @@ export class SqliteCatalog implements CatalogWriter {
 
   updateBranch(repo: RepoId, from: CommitId, to: CommitId, signal: AbortSignal): Promise<boolean> {
     const sql = `UPDATE Branch SET commit_id = ? WHERE name = '${MASTER}' AND repo_id = ? AND commit_id = ?`
-    return this.#write(signal, () => this.#db.prepare(sql).run(to, repo, from).changes === 1)
+    return this.#write(signal, () => this.#statement(sql).run(to, repo, from).changes === 1)
   }
 
   async updateAfterCommit(
@@ -218,14 +219,14 @@ export class SqliteCatalog implements CatalogWriter {
     const list = this.#shapes().selectList(table, quote)
     if (list === undefined) return undefined
     const sql = `SELECT ${list} FROM ${table} WHERE repo_id = ?${table === 'Branch' ? ` AND name = '${MASTER}'` : ''}`
-    return (this.#db.prepare(sql).raw().get(repo) as Value[] | undefined)?.slice(1)
+    return (this.#statement(sql).raw().get(repo) as Value[] | undefined)?.slice(1)
   }
 
-  #selectAll(table: LibraryTable): Value[][] {
+  #selectAll(table: LibraryTable): Iterable<Value[]> {
     const list = this.#shapes().selectList(table, quote)
     if (list === undefined) return []
     const sql = `SELECT ${list} FROM ${table}${table === 'Branch' ? ` WHERE name = '${MASTER}'` : ''}`
-    return this.#db.prepare(sql).raw().all() as Value[][]
+    return this.#statement(sql).raw().iterate() as Iterable<Value[]>
   }
 
   #gcId(storeId: RepoId): string | null {
@@ -233,14 +234,14 @@ export class SqliteCatalog implements CatalogWriter {
     if (!this.#shapes().has('GCID')) this.#renewShapes()
     if (!this.#shapes().has('GCID')) return null
     return (
-      (this.#db.prepare('SELECT gc_id FROM GCID WHERE repo_id = ?').pluck().get(storeId) as string | undefined) ?? null
+      (this.#statement('SELECT gc_id FROM GCID WHERE repo_id = ?').pluck().get(storeId) as string | undefined) ?? null
     )
   }
 
   #defaultDays(): number | null {
     if (!this.#shapes().has('SeafileConf')) return null
     const sql = "SELECT value FROM SeafileConf WHERE cfg_group = 'history' AND cfg_key = 'keep_days'"
-    const value = this.#db.prepare(sql).pluck().get() as string | undefined
+    const value = this.#statement(sql).pluck().get() as string | undefined
     return value === undefined ? null : Number.parseInt(value, 10)
   }
 
@@ -249,16 +250,23 @@ export class SqliteCatalog implements CatalogWriter {
     const branch = table === 'Branch'
     const where = `WHERE repo_id = ?${branch ? ` AND name = '${MASTER}'` : ''}`
     if (write.kind === 'delete') {
-      this.#db.prepare(`DELETE FROM ${table} ${where}`).run(repo)
+      this.#statement(`DELETE FROM ${table} ${where}`).run(repo)
     } else if (write.kind === 'update') {
       const set = write.columns.map(c => `${quote(c)} = ?`).join(', ')
-      if (set !== '') this.#db.prepare(`UPDATE ${table} SET ${set} ${where}`).run(...write.values, repo)
+      if (set !== '') this.#statement(`UPDATE ${table} SET ${set} ${where}`).run(...write.values, repo)
     } else {
       const columns = ['repo_id', ...write.columns, ...(branch ? ['name'] : [])]
       const values = [repo, ...write.values, ...(branch ? [MASTER] : [])]
       const places = columns.map(() => '?').join(', ')
-      this.#db.prepare(`INSERT INTO ${table} (${columns.map(quote).join(', ')}) VALUES (${places})`).run(...values)
+      this.#statement(`INSERT INTO ${table} (${columns.map(quote).join(', ')}) VALUES (${places})`).run(...values)
     }
+  }
+
+  /** Made once: parsing a statement costs more than running it. SQLite makes it anew when a table has changed. */
+  #statement(sql: string): Database.Statement {
+    let statement = this.#statements.get(sql)
+    if (!statement) this.#statements.set(sql, (statement = this.#db.prepare(sql)))
+    return statement
   }
 
   #shapes(): TableShapes {
@@ -277,7 +285,7 @@ export class SqliteCatalog implements CatalogWriter {
   }
 
   #readShapes(): TableShapes {
-    const names = this.#db.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").pluck().all() as string[]
+    const names = this.#statement("SELECT name FROM sqlite_master WHERE type = 'table'").pluck().all() as string[]
     const columns = new Map<string, Set<string>>()
     for (const table of [...Object.keys(LIBRARY_TABLES), 'SeafileConf', 'GCID']) {
       if (!names.includes(table)) continue
@@ -307,6 +315,7 @@ export class SqliteCatalog implements CatalogWriter {
     this.#db = db
     this.#file = file
     this.#knownShapes = undefined
+    this.#statements.clear()
   }
 
   #write<T>(signal: AbortSignal, work: () => T): Promise<T> {

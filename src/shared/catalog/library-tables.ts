@@ -79,40 +79,70 @@ function number(value: Value | undefined): number | null {
   return Number.isSafeInteger(read) ? read : null
 }
 
+type Row = readonly (Value | undefined)[]
+
+/** What a stored row says, in the order of LIBRARY_TABLES; null: as much as no row. */
+const CELLS = {
+  Repo: () => [] as const,
+  Branch: ([commit]: Row) => one(commitIdOf(commit)),
+  RepoHead: ([branch]: Row) => one(text(branch)),
+  VirtualRepo: ([origin, path, base]: Row) => {
+    const originRepo = repoIdOf(origin)
+    return originRepo ? ([originRepo, String(path ?? ''), commitIdOf(base)] as const) : null
+  },
+  RepoOwner: ([owner]: Row) => one(text(owner)),
+  RepoInfo: ([name, time, version, encrypted, modifier, status, type]: Row) =>
+    [
+      String(name ?? ''),
+      number(time),
+      number(version),
+      number(encrypted),
+      text(modifier),
+      number(status),
+      text(type),
+    ] as const,
+  RepoSize: ([bytes, head]: Row) => [number(bytes) ?? 0, text(head)] as const,
+  RepoFileCount: ([count]: Row) => one(number(count)),
+  RepoHistoryLimit: ([days]: Row) => one(number(days)),
+  RepoValidSince: ([time]: Row) => one(number(time)),
+} satisfies Record<LibraryTable, (row: Row) => readonly Value[] | null>
+
+const one = <T extends Value>(value: T | null): readonly [T] | null => (value === null ? null : [value])
+
+export const cellsOf = (table: LibraryTable, row: Row): readonly Value[] | null => CELLS[table](row)
+
 export function toLibraryRows(repo: RepoId, rows: TableRows): LibraryRows {
-  const { Branch, RepoHead, VirtualRepo, RepoOwner, RepoInfo, RepoSize, RepoFileCount } = rows
-  const originRepo = VirtualRepo && repoIdOf(VirtualRepo[0])
+  const virtual = rows.VirtualRepo && CELLS.VirtualRepo(rows.VirtualRepo)
+  const info = rows.RepoInfo && CELLS.RepoInfo(rows.RepoInfo)
+  const size = rows.RepoSize && CELLS.RepoSize(rows.RepoSize)
+  const only = <T extends Value>(cells: readonly [T] | null | undefined): T | null => cells?.[0] ?? null
   return {
     repo,
-    head: Branch ? commitIdOf(Branch[0]) : null,
-    branchName: text(RepoHead?.[0]),
-    virtual:
-      VirtualRepo && originRepo
-        ? { originRepo, path: String(VirtualRepo[1] ?? ''), baseCommit: commitIdOf(VirtualRepo[2]) }
-        : null,
-    owner: text(RepoOwner?.[0]),
-    info: RepoInfo
+    head: only(rows.Branch && CELLS.Branch(rows.Branch)),
+    branchName: only(rows.RepoHead && CELLS.RepoHead(rows.RepoHead)),
+    virtual: virtual ? { originRepo: virtual[0], path: virtual[1], baseCommit: virtual[2] } : null,
+    owner: only(rows.RepoOwner && CELLS.RepoOwner(rows.RepoOwner)),
+    info: info
       ? {
-          name: String(RepoInfo[0] ?? ''),
-          updateTime: number(RepoInfo[1]),
-          version: number(RepoInfo[2]),
-          isEncrypted: number(RepoInfo[3]),
-          lastModifier: text(RepoInfo[4]),
-          status: number(RepoInfo[5]),
-          type: text(RepoInfo[6]),
+          name: info[0],
+          updateTime: info[1],
+          version: info[2],
+          isEncrypted: info[3],
+          lastModifier: info[4],
+          status: info[5],
+          type: info[6],
         }
       : null,
-    size: RepoSize ? { bytes: number(RepoSize[0]) ?? 0, head: text(RepoSize[1]) } : null,
-    fileCount: number(RepoFileCount?.[0]),
-    historyLimitDays: number(rows.RepoHistoryLimit?.[0]),
-    validSince: number(rows.RepoValidSince?.[0]),
+    size: size ? { bytes: size[0], head: size[1] } : null,
+    fileCount: only(rows.RepoFileCount && CELLS.RepoFileCount(rows.RepoFileCount)),
+    historyLimitDays: only(rows.RepoHistoryLimit && CELLS.RepoHistoryLimit(rows.RepoHistoryLimit)),
+    validSince: only(rows.RepoValidSince && CELLS.RepoValidSince(rows.RepoValidSince)),
   }
 }
 
 /** What each table must hold; null: no row. */
 export function toTableRows(rows: LibraryRows): Record<LibraryTable, readonly Value[] | null> {
   const { virtual, info, size } = rows
-  const one = (value: Value): readonly Value[] | null => (value === null ? null : [value])
   return {
     Repo: [],
     Branch: one(rows.head),
@@ -135,28 +165,31 @@ export function toTableRows(rows: LibraryRows): Record<LibraryTable, readonly Va
   }
 }
 
-/**
- * 16 hex characters over everything but the head; equal rows have equal digests on every engine. `keepDays`: the limit
- * that counts, which may be the origin's or the default: another one can require more than before.
- */
+/** All but the head: a listing brings that beside the digest. */
+export const DIGEST_TABLES = TABLE_NAMES.filter(table => table !== 'Repo' && table !== 'Branch')
+
+/** Of a library without any of DIGEST_TABLES, before `finishDigest`. */
+export const DIGEST_START = '0000000000000000'
+
+/** 16 hex characters over `digest` and what one more table says of the library; tables come in the order of DIGEST_TABLES. */
+export const extendDigest = (digest: string, table: LibraryTable, cells: readonly Value[]): string =>
+  hash('sha1', `${digest}${table}${JSON.stringify(cells)}`, 'hex').slice(0, 16)
+
+/** `keepDays`: the limit that counts, which may be the origin's or the default: another one can require more than before. */
+export const finishDigest = (digest: string, repo: RepoId, keepDays: number | null): string =>
+  hash('sha1', `${digest}${repo}${keepDays}`, 'hex').slice(0, 16)
+
+/** 16 hex characters over everything but the head; equal rows have equal digests on every engine. `keepDays`: see `finishDigest`. */
 export function digestOf(
   rows: LibraryRows,
   keepDays: number | null = rows.virtual ? null : rows.historyLimitDays,
 ): string {
-  const { repo, branchName, virtual, owner, info, size, fileCount, historyLimitDays, validSince } = rows
-  const canonical = JSON.stringify([
-    repo,
-    branchName,
-    virtual && [virtual.originRepo, virtual.path, virtual.baseCommit],
-    owner,
-    info && [info.name, info.updateTime, info.version, info.isEncrypted, info.lastModifier, info.status, info.type],
-    size && [size.bytes, size.head],
-    fileCount,
-    historyLimitDays,
-    validSince,
-    keepDays,
-  ])
-  return hash('sha1', canonical, 'hex').slice(0, 16)
+  const stored = toTableRows(rows)
+  const whole = DIGEST_TABLES.reduce((digest, table) => {
+    const cells = stored[table]
+    return cells ? extendDigest(digest, table, cells) : digest
+  }, DIGEST_START)
+  return finishDigest(whole, rows.repo, keepDays)
 }
 
 /** The store that a library's fs objects and blocks lie in. */

@@ -1,13 +1,19 @@
-/** Whole tables, put together library by library: the set-based half of both catalogs. */
+/**
+ * Whole tables, folded library by library into heads and digests: the set-based half of both catalogs.
+ *
+ * Rows come one by one, table by table, and nothing of them is kept but a head of 20 bytes and a digest of 8: a hundred
+ * thousand libraries cost some megabytes, whatever their names are.
+ */
 
-import { TABLE_NAMES, digestOf, storeIdOf, toLibraryRows } from './library-tables.js'
-import type { LibraryListing, LibraryRows } from './catalog.js'
-import type { RepoId } from '../ids.js'
+import { EMPTY_ID, ID_BYTES } from '../ids.js'
+import { cellsOf, extendDigest, finishDigest } from './library-tables.js'
+import type { LibraryListing } from './catalog.js'
+import type { CommitId, RepoId } from '../ids.js'
 import type { Log } from '../log.js'
 import type { LibraryTable, Value } from './library-tables.js'
 
-/** Rows of one table: repo id first, then the columns of LIBRARY_TABLES. */
-export type WholeTables = Readonly<Partial<Record<LibraryTable, readonly (readonly Value[])[]>>>
+/** Which library a stored id means to a database; undefined: it is malformed. */
+export type IdReader = (stored: Value | undefined) => RepoId | undefined
 
 /** So many malformed ids are named; a table full of them is one problem, not a million lines. */
 const MALFORMED_LOGGED_MAX = 10
@@ -15,43 +21,13 @@ const MALFORMED_LOGGED_MAX = 10
 export class ListingMaker {
   readonly #malformed = new Set<string>()
 
-  /** `idOf`: which library a stored id means to this database. */
   constructor(
     private readonly log: Log,
-    private readonly idOf: (stored: Value | undefined) => RepoId | undefined,
+    private readonly idOf: IdReader,
   ) {}
 
-  /** Every library with a Repo row and a well-formed id. */
-  libraries(tables: WholeTables): LibraryRows[] {
-    const byTable = TABLE_NAMES.map(table => [table, this.#index(tables[table] ?? [])] as const)
-    const repos = byTable.find(([table]) => table === 'Repo')?.[1] ?? new Map<RepoId, readonly Value[]>()
-    return [...repos.keys()].map(repo => {
-      const rows: Partial<Record<LibraryTable, readonly Value[]>> = {}
-      for (const [table, index] of byTable) {
-        const row = index.get(repo)
-        if (row) rows[table] = row
-      }
-      return toLibraryRows(repo, rows)
-    })
-  }
-
-  /** `defaultDays`: see `HistoryRows`. */
-  listing(tables: WholeTables, defaultDays: number | null): LibraryListing[] {
-    const limits = this.#index(tables.RepoHistoryLimit ?? [])
-    return this.libraries(tables).map(rows => {
-      const limit = limits.get(storeIdOf(rows))?.[0] ?? null
-      return { repo: rows.repo, head: rows.head, digest: digestOf(rows, limit === null ? defaultDays : Number(limit)) }
-    })
-  }
-
-  #index(rows: readonly (readonly Value[])[]): Map<RepoId, readonly Value[]> {
-    const index = new Map<RepoId, readonly Value[]>()
-    for (const [id, ...values] of rows) {
-      const repo = this.idOf(id)
-      if (repo) index.set(repo, values)
-      else this.#report(String(id))
-    }
-    return index
+  begin(): ListingFold {
+    return new ListingFold(this.idOf, id => this.#report(id))
   }
 
   #report(id: string): void {
@@ -59,4 +35,71 @@ export class ListingMaker {
     this.#malformed.add(id)
     this.log.warn({ id: id.slice(0, 80) }, 'row with a malformed library id left out')
   }
+}
+
+const DIGEST_BYTES = 8
+
+/** One listing. Tables are added in the order of LIBRARY_TABLES: `Repo` first, which says what libraries there are. */
+export class ListingFold {
+  /** Place of each library in the two buffers. */
+  readonly #places = new Map<RepoId, number>()
+  #heads = Buffer.alloc(1_024 * ID_BYTES)
+  #digests = Buffer.alloc(1_024 * DIGEST_BYTES)
+  readonly #origins = new Map<RepoId, RepoId>()
+  readonly #limits = new Map<RepoId, number>()
+
+  constructor(
+    private readonly idOf: IdReader,
+    private readonly malformed: (id: string) => void,
+  ) {}
+
+  /** `row`: repo id first, then the columns of LIBRARY_TABLES. */
+  add(table: LibraryTable, row: readonly Value[]): void {
+    const place = this.#places.get(row[0] as RepoId) // as it stands, nearly always
+    const repo = place === undefined ? this.idOf(row[0]) : (row[0] as RepoId)
+    if (!repo) return this.malformed(String(row[0]))
+    if (table === 'Repo') return this.#addLibrary(repo)
+    const cells = cellsOf(table, row.slice(1))
+    if (!cells) return
+    if (table === 'RepoHistoryLimit') this.#limits.set(repo, cells[0] as number)
+    if (table === 'VirtualRepo') this.#origins.set(repo, cells[0] as RepoId)
+    this.#extend(place ?? this.#places.get(repo), table, cells)
+  }
+
+  /** `defaultDays`: see `HistoryRows`. */
+  listing(defaultDays: number | null): LibraryListing[] {
+    return [...this.#places].map(([repo, place]) => {
+      const head = this.#heads.toString('hex', place * ID_BYTES, (place + 1) * ID_BYTES)
+      const days = this.#limits.get(this.#origins.get(repo) ?? repo) ?? defaultDays
+      return {
+        repo,
+        head: head === EMPTY_ID ? null : (head as CommitId),
+        digest: finishDigest(this.#digest(place), repo, days),
+      }
+    })
+  }
+
+  #addLibrary(repo: RepoId): void {
+    if (this.#places.has(repo)) return
+    const place = this.#places.size
+    this.#places.set(repo, place)
+    if (place * DIGEST_BYTES < this.#digests.byteLength) return
+    this.#heads = doubled(this.#heads)
+    this.#digests = doubled(this.#digests)
+  }
+
+  /** A row of a library without a row in `Repo` is nobody's. */
+  #extend(place: number | undefined, table: LibraryTable, cells: readonly Value[]): void {
+    if (place === undefined) return
+    if (table === 'Branch') return void this.#heads.write(cells[0] as CommitId, place * ID_BYTES, 'hex')
+    this.#digests.write(extendDigest(this.#digest(place), table, cells), place * DIGEST_BYTES, 'hex')
+  }
+
+  #digest(place: number): string {
+    return this.#digests.toString('hex', place * DIGEST_BYTES, (place + 1) * DIGEST_BYTES)
+  }
+}
+
+function doubled(buffer: Buffer): Buffer<ArrayBuffer> {
+  return Buffer.concat([buffer, Buffer.alloc(buffer.byteLength)])
 }

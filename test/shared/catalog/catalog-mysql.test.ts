@@ -1,5 +1,6 @@
 /** The conformance suite over a real MariaDB, and what only a server can do: go away, refuse, have modes. */
 
+import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { openCatalog, openCatalogReader } from '../../../src/shared/catalog/open-catalog.js'
 import { silentLog } from '../../../src/shared/log.js'
@@ -80,6 +81,25 @@ for (const how of ['stop', 'kill'] as const) {
     },
   )
 }
+
+t.test('MySQL: a server that dies in the middle of a listing is DATABASE_DOWN, not waited for', { skip }, async t => {
+  await using at = await own()
+  await using db = await openFresh(at.engine)
+  await db.catalog.createLibrary(library(), signal)
+  const config = db.bed.config as MysqlConfig
+  const holding = at.server.query(`USE ${config.dbName}; LOCK TABLES RepoInfo WRITE; SELECT SLEEP(100)`).catch(String)
+  const waiting = async (state: string) =>
+    (await at.server.query('SELECT state FROM information_schema.processlist')).includes(state)
+  while (!(await waiting('User sleep'))) await delay(20)
+  const listing = db.reader.listing(signal).catch((error: unknown) => error)
+  while (!(await waiting('Waiting for table metadata lock'))) await delay(20)
+
+  await at.server.kill()
+
+  t.match(await listing, { code: 'DATABASE_DOWN' })
+  t.type(await holding, 'string')
+  await at.server.start()
+})
 
 t.test('MySQL: connections that broke while nobody looked are replaced; no call fails', { skip }, async t => {
   await using at = await own()
