@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { openCatalog } from '../shared/catalog/open-catalog.js'
 import { unusable } from '../shared/daemon.js'
 import { asBackupError, isAbort, reason } from '../shared/errors.js'
-import { aborted } from '../shared/lifecycle.js'
+import { aborted, startLoop } from '../shared/lifecycle.js'
 import { lockState } from '../shared/state-lock.js'
 import { DiskObjectStore } from '../shared/store/disk-object-store.js'
 import { backoffMs, sleep } from '../shared/timing.js'
@@ -19,13 +19,15 @@ import { Subscriber } from './hints/subscriber.js'
 import { Sweep } from './hints/sweep.js'
 import { LibraryStates, isBehind } from './state/library-state.js'
 import { openStateDb } from './state/state-db.js'
-import { recallLibraries } from './sync/own-copy.js'
+import { lookAtCopies, recallLibraries } from './sync/own-copy.js'
 import { PrimaryClient, readCa } from './sync/primary-client.js'
 import { PullPool } from './sync/pull-pool.js'
 import { SyncEngine } from './sync/sync-engine.js'
 import type { CatalogWriter } from '../shared/catalog/catalog.js'
 import type { BackupConfig } from '../shared/config.js'
+import type { RepoId } from '../shared/ids.js'
 import type { Log } from '../shared/log.js'
+import type { OwnCopy } from './sync/own-copy.js'
 
 const DATABASE_RETRY = { first: 500, max: 15_000 }
 
@@ -53,10 +55,17 @@ export async function runBackup(config: BackupConfig, log: Log, signal: AbortSig
   })
   store.prepare()
   await using catalog = await openCatalogPatiently(config, log, AbortSignal.any([signal, death.signal]))
-  await recallLibraries({ catalog, states, store, log }, signal)
+  await recallLibraries({ catalog, states, log }, signal)
   await using client = new PrimaryClient(primary)
   await using pool = new PullPool({ dataDir: config.dataDir, primary, threads: config.workers, onDeath })
   await using engine = new SyncEngine({ catalog, states, store, pool, log, workers: config.workers, onDeath })
+  const looking = {
+    states,
+    log,
+    look: (copies: readonly OwnCopy[]) => pool.look(copies),
+    lost: (repo: RepoId) => engine.offer(repo, 'backfill', 'sweep'),
+  }
+  await using _looking = startLoop(stopping => lookAtCopies(looking, stopping), onDeath)
   await using sweep = new Sweep({ client, states, engine, intervalMs: config.sweepIntervalMs, log, onDeath })
   await using subscriber = await Subscriber.start({
     listen: config.listen,

@@ -134,11 +134,12 @@ const fits = (table: string, cells: readonly unknown[]): boolean =>
 
 const db = openStateDb(roomOf('state'))
 db.pragma('synchronous = OFF')
-const put = db.prepare('INSERT OR REPLACE INTO library (repo, head, rows, failure) VALUES (?, ?, ?, ?)')
+const put = db.prepare('INSERT OR REPLACE INTO library (repo, store, name, failure) VALUES (?, ?, ?, ?)')
 
-/** What the state remembers of a library: two columns of JSON, each with a text of its own. */
+/** What the state remembers of a library: columns of text, one of them JSON. */
 const remembered = record({
-  rows: orNull(libraryRows.map(rows => JSON.stringify({ ...rows, repo: REPO }))),
+  store: orNull(repoId),
+  name: orNull(fc.string()),
   failure: orNull(
     record({ code: fc.constantFrom(...errorCodes()), message: fc.string() }).map(one => JSON.stringify(one)),
   ),
@@ -151,14 +152,21 @@ const column = fc.oneof(
 const stateCases: fc.Arbitrary<Case> = fc
   .oneof(
     remembered.map(columns => ({ columns, means: { value: readable(columns) } })),
-    record({ rows: orNull(column), failure: orNull(column) }).map(columns => ({ columns })),
+    record({ store: orNull(column), name: orNull(column), failure: orNull(column) }).map(columns => ({ columns })),
   )
   .map(({ columns, ...rest }) => ({ input: Buffer.from(JSON.stringify(columns)), ...rest }))
 
-function readable({ rows, failure }: { rows: string | null; failure: string | null }): object {
+interface Columns {
+  readonly store: string | null
+  readonly name: string | null
+  readonly failure: string | null
+}
+
+function readable({ store, name, failure }: Columns): object {
   const { code, message } = JSON.parse(failure ?? '{}') as { code?: string; message?: string }
   return {
-    rows: rows === null ? null : JSON.parse(rows),
+    store,
+    name: store === null ? null : name,
     failure: failure === null ? null : { code, message, attempts: 1, retryAt: undefined },
   }
 }
@@ -167,14 +175,19 @@ const stateDecoder: Decoder = {
   name: 'state-columns',
   cases: stateCases,
   decode: input => {
-    const { rows, failure } = JSON.parse(input.toString()) as { rows: string | null; failure: string | null }
-    put.run(REPO, 'ab'.repeat(20), rows, failure)
+    const { store, name, failure } = JSON.parse(input.toString()) as Columns
+    put.run(REPO, store, name, failure)
     const library = new LibraryStates(db).get(REPO)
-    return { rows: library?.rows, failure: library?.failure }
+    return {
+      store: library?.summary?.storeId ?? null,
+      name: library?.summary?.name ?? null,
+      failure: library?.failure,
+    }
   },
   refuses: coded('STATE_UNUSABLE'),
-  right: ({ rows, failure }: Pick<Library, 'rows' | 'failure'>) =>
-    (rows === null || areRows(rows)) &&
+  right: ({ store, name, failure }: { store: unknown; name: unknown } & Pick<Library, 'failure'>) =>
+    (store === null || isRepoId(store)) &&
+    (name === null || typeof name === 'string') &&
     (failure === null || (isErrorCode(failure.code) && typeof failure.message === 'string')),
 }
 

@@ -82,8 +82,8 @@ export function libraryStatus(library: Library, now = performance.now()): Librar
   const accepted = library.holes.filter(hole => hole.accepted)
   return {
     id: library.repo,
-    name: library.rows?.info?.name ?? null,
-    owner: library.rows?.owner ?? null,
+    name: library.summary?.name ?? null,
+    owner: library.summary?.owner ?? null,
     state: stateOf(library),
     deletedOnPrimary: library.deleted,
     head: library.head,
@@ -92,8 +92,8 @@ export function libraryStatus(library: Library, now = performance.now()): Librar
     recordedAt: library.recordedAt,
     holes: accepted.length,
     skipped: accepted.slice(0, DAMAGED_MAX).map(shownHole),
-    sizeBytes: library.rows?.size?.bytes ?? null,
-    changedAt: library.rows?.info?.updateTime ? library.rows.info.updateTime * 1000 : null,
+    sizeBytes: library.summary?.sizeBytes ?? null,
+    changedAt: library.summary?.updateTime ? library.summary.updateTime * 1000 : null,
     failure: library.failure && failureStatus(library, library.failure, now),
     progress: library.progress,
   }

@@ -1,16 +1,22 @@
 /** A library as it lies in the state database. */
 
 import { isErrorCode } from '../../shared/errors.js'
-import { parseLibraryRows } from '../../shared/wire/rows-codec.js'
+import { parseCommitId, parseRepoId } from '../../shared/ids.js'
 import type { CommitId, RepoId } from '../../shared/ids.js'
 import type { DamagedObject } from '../../shared/wire/control-messages.js'
-import type { Failure, KnownHole, Library } from './library-state.js'
+import type { Failure, KnownHole, Library, LibrarySummary } from './library-state.js'
 
 export interface LibraryRow {
   repo: RepoId
   head: CommitId | null
   recorded_at: number | null
-  rows: string | null
+  /** Null: nothing of the summary is known. */
+  store: string | null
+  name: string | null
+  owner: string | null
+  size_bytes: number | null
+  update_time: number | null
+  base_commit: string | null
   digest: string | null
   vouched: CommitId | null
   vouched_since: number | null
@@ -35,7 +41,7 @@ export function unknownLibrary(repo: RepoId): Library {
     repo,
     head: null,
     recordedAt: null,
-    rows: null,
+    summary: null,
     digest: null,
     vouched: null,
     vouchedGc: null,
@@ -50,6 +56,7 @@ export function unknownLibrary(repo: RepoId): Library {
     told: undefined,
     progress: null,
     syncing: false,
+    looked: true,
   }
 }
 
@@ -58,7 +65,12 @@ export function stored(library: Library): object {
     repo: library.repo,
     head: library.head,
     recordedAt: library.recordedAt,
-    rows: library.rows && JSON.stringify(library.rows),
+    store: library.summary?.storeId ?? null,
+    name: library.summary?.name ?? null,
+    owner: library.summary?.owner ?? null,
+    sizeBytes: library.summary?.sizeBytes ?? null,
+    updateTime: library.summary?.updateTime ?? null,
+    baseCommit: library.summary?.baseCommit ?? null,
     digest: library.digest,
     vouched: library.vouched?.commit ?? null,
     since: library.vouched?.since ?? null,
@@ -69,19 +81,48 @@ export function stored(library: Library): object {
   }
 }
 
-export function loaded(row: LibraryRow): Library {
+/** A hundred thousand of these stay in memory: texts that are equal are one. */
+export function loaded(row: LibraryRow, owners: Map<string, string>): Library {
+  const { head } = row
+  const vouched = row.vouched === head ? head : row.vouched
   return {
     ...unknownLibrary(row.repo),
-    head: row.head,
+    head,
     recordedAt: row.recorded_at,
-    rows: row.rows === null ? null : parseLibraryRows(JSON.parse(row.rows)),
+    summary: loadedSummary(row, owners),
     digest: row.digest,
-    vouched: row.vouched === null ? null : { commit: row.vouched, since: row.vouched_since ?? -1 },
+    vouched: vouched === null ? null : { commit: vouched, since: row.vouched_since ?? -1 },
     vouchedGc: row.vouched_gc,
-    primaryHead: row.primary_head,
+    primaryHead: row.primary_head === head ? head : row.primary_head,
     deleted: row.deleted === 1,
     failure: loadedFailure(row.failure),
+    looked: vouched === null,
   }
+}
+
+/** Throws TypeError for what no program of ours has written. */
+function loadedSummary(row: LibraryRow, owners: Map<string, string>): LibrarySummary | null {
+  if (row.store === null) return null
+  const owner = textIn(row.owner)
+  if (owner !== null && !owners.has(owner)) owners.set(owner, owner)
+  return {
+    storeId: row.store === row.repo ? row.repo : parseRepoId(row.store),
+    name: textIn(row.name),
+    owner: owner && (owners.get(owner) ?? owner),
+    sizeBytes: numberIn(row.size_bytes),
+    updateTime: numberIn(row.update_time),
+    baseCommit: row.base_commit === null ? null : parseCommitId(row.base_commit),
+  }
+}
+
+function textIn(column: unknown): string | null {
+  if (column !== null && typeof column !== 'string') throw new TypeError('a text that is none')
+  return column
+}
+
+function numberIn(column: unknown): number | null {
+  if (column !== null && !Number.isSafeInteger(column)) throw new TypeError('a number that is none')
+  return column as number | null
 }
 
 /** It is shown until the next attempt, which the first sweep brings. */

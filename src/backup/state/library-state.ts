@@ -7,10 +7,11 @@
  *
  * The state itself is never stored: it follows from what is. A library is
  * synchronized when its recorded head and rows are those that the primary was
- * last seen to have and nothing failed; until the primary has been heard of
- * since the start, nobody knows, and it is waiting.
+ * last seen to have and nothing failed; until the primary has been heard of and
+ * our own copy was looked at since the start, nobody knows, and it is waiting.
  */
 
+import { storeIdOf } from '../../shared/catalog/library-tables.js'
 import { HeadLog } from './head-log.js'
 import { holeOf, loaded, stored, unknownLibrary } from './library-row.js'
 import { openError, stateError } from './state-db.js'
@@ -38,11 +39,34 @@ export interface Failure {
 
 export type KnownHole = DamagedObject & { readonly accepted: boolean }
 
+/** What is needed of a library's rows while nothing happens to it: of a hundred thousand, all stay in memory. */
+export interface LibrarySummary {
+  /** Where its fs objects and blocks lie. */
+  readonly storeId: RepoId
+  readonly name: string | null
+  readonly owner: string | null
+  readonly sizeBytes: number | null
+  /** Unix seconds, RepoInfo. */
+  readonly updateTime: number | null
+  /** Of a virtual library. */
+  readonly baseCommit: CommitId | null
+}
+
+const summaryOf = (rows: LibraryRows): LibrarySummary => ({
+  storeId: storeIdOf(rows),
+  name: rows.info?.name ?? null,
+  owner: rows.owner,
+  sizeBytes: rows.size?.bytes ?? null,
+  updateTime: rows.info?.updateTime ?? null,
+  baseCommit: rows.virtual?.baseCommit ?? null,
+})
+
 export interface Library {
   readonly repo: RepoId
   head: CommitId | null
   recordedAt: number | null
-  rows: LibraryRows | null
+  /** Of the rows as recorded; null: not known. */
+  summary: LibrarySummary | null
   digest: string | null
   vouched: Vouched | null
   /** Our own seaf-gc's id when that was pulled: GC keeps what a recorded head reaches, nothing else. */
@@ -63,12 +87,14 @@ export interface Library {
   told: { readonly head: CommitId; readonly looks: number } | undefined
   progress: SyncProgress | null
   syncing: boolean
+  /** What is vouched for was seen to be here since our start (own-copy.ts); until then nobody may rely on it. */
+  looked: boolean
 }
 
 export function stateOf(library: Library): LibraryState {
   if (library.syncing) return 'syncing'
   if (library.failure) return 'failed'
-  if (library.heardAt === undefined || library.head === null || isBehind(library)) return 'waiting'
+  if (library.heardAt === undefined || library.head === null || isBehind(library) || !library.looked) return 'waiting'
   return 'synchronized'
 }
 
@@ -111,8 +137,10 @@ export class LibraryStates {
   constructor(db: Db) {
     this.#db = db
     this.#save = db.prepare(
-      `INSERT OR REPLACE INTO library (repo, head, recorded_at, rows, digest, vouched, vouched_since, vouched_gc, primary_head, deleted, failure)
-       VALUES (@repo, @head, @recordedAt, @rows, @digest, @vouched, @since, @vouchedGc, @primaryHead, @deleted, @failure)`,
+      `INSERT OR REPLACE INTO library (repo, head, recorded_at, digest, vouched, vouched_since, vouched_gc, primary_head, deleted, failure,
+         store, name, owner, size_bytes, update_time, base_commit)
+       VALUES (@repo, @head, @recordedAt, @digest, @vouched, @since, @vouchedGc, @primaryHead, @deleted, @failure,
+         @store, @name, @owner, @sizeBytes, @updateTime, @baseCommit)`,
     )
     this.#remove = db.prepare('DELETE FROM library WHERE repo = ?')
     this.#clearHoles = db.prepare('DELETE FROM hole WHERE repo = ?')
@@ -157,8 +185,8 @@ export class LibraryStates {
     if (library.primaryHead !== listing.head) library.behindSince = undefined
     library.heardAt = askedAt
     library.deleted = false
-    library.primaryHead = listing.head
-    library.primaryDigest = listing.digest
+    library.primaryHead = listing.head === library.head ? library.head : listing.head // one text in memory, not two
+    library.primaryDigest = listing.digest === library.digest ? library.digest : listing.digest
     if (!isBehind(library)) library.behindSince = undefined
     seenAt(library, askedAt)
     return library
@@ -215,7 +243,7 @@ export class LibraryStates {
     library.head = recorded.rows.head
     library.recordedAt = Date.now()
     const note = { ...recorded, head: recorded.rows.head, recordedAt: library.recordedAt }
-    library.rows = recorded.rows
+    library.summary = summaryOf(recorded.rows)
     library.digest = recorded.digest
     if (recorded.accepted) library.holes = library.holes.map(hole => ({ ...hole, accepted: true }))
     library.heardAt = performance.now()
@@ -264,7 +292,7 @@ export class LibraryStates {
     const [displaced, move] = [library.head, this.#log.announced(library.repo, head)]
     library.recordedAt = move?.recordedAt ?? null
     library.head = head
-    library.rows = null
+    library.summary = null
     library.digest = null
     this.#write(library, 'record a head that was found', () => move && this.#log.enter(library.repo, displaced, move))
   }
@@ -309,8 +337,9 @@ export class LibraryStates {
   }
 
   #load(): void {
+    const owners = new Map<string, string>()
     for (const row of this.#db.prepare('SELECT * FROM library').iterate() as Iterable<LibraryRow>) {
-      this.#libraries.set(row.repo, loaded(row))
+      this.#libraries.set(row.repo, loaded(row, owners))
     }
     for (const row of this.#db.prepare('SELECT * FROM hole').iterate() as Iterable<HoleRow>) {
       const library = this.#libraries.get(row.repo)

@@ -56,6 +56,21 @@ const MIGRATIONS: readonly string[] = [
      primary_had_at INTEGER,
      announced_at INTEGER NOT NULL
    ) WITHOUT ROWID;`,
+  `ALTER TABLE library ADD COLUMN store TEXT; -- where its fs objects and blocks lie; null: of its rows nothing is known
+   ALTER TABLE library ADD COLUMN name TEXT;
+   ALTER TABLE library ADD COLUMN owner TEXT;
+   ALTER TABLE library ADD COLUMN size_bytes INTEGER;
+   ALTER TABLE library ADD COLUMN update_time INTEGER; -- Unix s, RepoInfo
+   ALTER TABLE library ADD COLUMN base_commit TEXT;    -- of a virtual library
+   UPDATE library SET
+     store = COALESCE(json_extract(rows, '$.virtual.originRepo'), repo),
+     name = json_extract(rows, '$.info.name'),
+     owner = json_extract(rows, '$.owner'),
+     size_bytes = json_extract(rows, '$.size.bytes'),
+     update_time = json_extract(rows, '$.info.updateTime'),
+     base_commit = json_extract(rows, '$.virtual.baseCommit')
+   WHERE rows IS NOT NULL;
+   ALTER TABLE library DROP COLUMN rows;`,
 ]
 
 /** Throws STATE_UNUSABLE when the file is damaged or of a newer program, DIRECTORY_UNUSABLE when it cannot be made. */
@@ -77,7 +92,8 @@ export function openStateDb(stateDir: string): Database.Database {
 export function openError(file: string, error: unknown): BackupError {
   if (error instanceof BackupError) return error
   const unreadable = [SyntaxError, TypeError, RangeError].some(kind => error instanceof kind) // deeper than any stack
-  const damaged = unreadable || /^SQLITE_(NOTADB|CORRUPT)/.test(systemCode(error) ?? '')
+  const damaged =
+    unreadable || /^SQLITE_(NOTADB|CORRUPT)/.test(systemCode(error) ?? '') || /malformed JSON/.test(reason(error))
   return new BackupError(
     damaged ? 'STATE_UNUSABLE' : 'DIRECTORY_UNUSABLE',
     damaged

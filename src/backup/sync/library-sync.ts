@@ -13,7 +13,7 @@
 import { storeIdOf } from '../../shared/catalog/library-tables.js'
 import { BackupError } from '../../shared/errors.js'
 import { short } from '../../shared/ids.js'
-import { isHere } from './own-copy.js'
+import { copyOf, isHere } from './own-copy.js'
 import type { Catalog } from '../../shared/catalog/catalog.js'
 import type { CommitId, RepoId } from '../../shared/ids.js'
 import type { Log } from '../../shared/log.js'
@@ -51,7 +51,7 @@ export async function syncLibrary(
   const own = await readOwnRows(library, parts, signal)
   const { recorded } = own
   let { fence } = own
-  const baseCommit = library.rows?.virtual?.baseCommit ?? null
+  const baseCommit = library.summary?.baseCommit ?? null
   const lacksBase = library.holes.some(({ id }) => id === baseCommit)
   const job = {
     repo: library.repo,
@@ -115,7 +115,8 @@ async function readOwnRows(library: Library, parts: SyncParts, signal: AbortSign
   // our own seaf-gc keeps what the recorded head reaches; what was pulled beyond it may be gone
   const collected = ours !== undefined && ours.gcId !== library.vouchedGc && library.vouched?.commit !== recorded
   if (collected) library.vouched = null
-  if (!isHere(library, parts.store)) {
+  library.looked = true
+  if (!isHere(copyOf(library), parts.store)) {
     parts.log.error({ repo: library.repo }, 'objects are gone from here; all are pulled again')
     parts.states.lost(library)
   }

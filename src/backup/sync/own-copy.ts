@@ -6,31 +6,45 @@
  * Whatever takes a whole directory away shows there; a single damaged object need not.
  */
 
-import { storeIdOf } from '../../shared/catalog/library-tables.js'
+import { asBackupError } from '../../shared/errors.js'
 import { EMPTY_ID } from '../../shared/ids.js'
 import { isDirMode, isFileMode } from '../../shared/seafile/objects.js'
-import type { CommitId } from '../../shared/ids.js'
+import type { CommitId, RepoId } from '../../shared/ids.js'
 import type { Catalog } from '../../shared/catalog/catalog.js'
 import type { Log } from '../../shared/log.js'
 import type { FsObject } from '../../shared/seafile/objects.js'
 import type { DiskObjectReader } from '../../shared/store/disk-object-store.js'
 import type { Library, LibraryStates } from '../state/library-state.js'
 
-/** So many libraries are looked at in one go: a few milliseconds in which nobody else has a turn. */
+/** So many libraries are looked at in one go: a few milliseconds in which a pull in the same thread has to wait. */
 const LOOK_AT_ONCE = 20
 
+/** What is vouched for, as far as looking at it needs. */
 export interface OwnCopy {
-  readonly catalog: Catalog
-  readonly states: LibraryStates
-  readonly store: DiskObjectReader
-  readonly log: Log
+  readonly repo: RepoId
+  /** Null: nothing is vouched for. */
+  readonly commit: CommitId | null
+  /** Null: whose store holds its tree is not known. */
+  readonly storeId: RepoId | null
+  /** Ids of holes. */
+  readonly absent: readonly string[]
 }
 
+export const copyOf = ({ repo, vouched, summary, holes }: Library): OwnCopy => ({
+  repo,
+  commit: vouched?.commit ?? null,
+  storeId: summary?.storeId ?? null,
+  absent: holes.map(hole => hole.id),
+})
+
 /** At the start, before anything is believed: our Branch rows are the truth, and with an empty state all there is. */
-export async function recallLibraries({ catalog, states, store, log }: OwnCopy, signal: AbortSignal): Promise<void> {
+export async function recallLibraries(
+  { catalog, states, log }: { readonly catalog: Catalog; readonly states: LibraryStates; readonly log: Log },
+  signal: AbortSignal,
+): Promise<void> {
   const heads = await catalog.heads(signal)
   for (const repo of heads.keys()) states.ensure(repo)
-  let [otherHead, lost, looked] = [0, 0, 0]
+  let otherHead = 0
   for (const library of [...states.all()]) {
     const found = heads.get(library.repo) ?? null
     if (found !== library.head) {
@@ -38,15 +52,46 @@ export async function recallLibraries({ catalog, states, store, log }: OwnCopy, 
       otherHead += 1
     }
     await distrustBeyondHead(library, found, catalog, signal)
-    if (!isHere(library, store)) {
-      states.lost(library)
-      lost += 1
-    }
-    if (++looked % LOOK_AT_ONCE === 0) await new Promise<void>(resolve => setImmediate(resolve))
     signal.throwIfAborted()
   }
   if (otherHead > 0) log.warn({ libraries: otherHead }, 'our head rows are not what was recorded')
-  if (lost > 0) log.error({ libraries: lost, data: store.dataDir }, 'objects are gone from here; all are pulled again')
+}
+
+export interface LookParts {
+  readonly states: LibraryStates
+  /** Indices of those that are not here. */
+  readonly look: (copies: readonly OwnCopy[]) => Promise<readonly number[]>
+  /** Of a library whose copy is gone. */
+  readonly lost: (repo: RepoId) => void
+  readonly log: Log
+}
+
+/**
+ * After the start, beside everything else: each copy is looked at before its library counts as synchronized. A library
+ * that is synced in the meantime was looked at by its sync.
+ */
+export async function lookAtCopies({ states, look, lost, log }: LookParts, signal: AbortSignal): Promise<void> {
+  const unseen = [...states.all()].filter(library => !library.looked)
+  let gone = 0
+  while (unseen.length > 0) {
+    const batch = unseen.splice(-LOOK_AT_ONCE).filter(library => !library.looked)
+    const found = new Set(await look(batch.map(copyOf)))
+    signal.throwIfAborted()
+    for (const [i, library] of batch.entries()) {
+      if (library.looked) continue
+      library.looked = true
+      if (!found.has(i)) continue
+      try {
+        states.lost(library)
+      } catch (error) {
+        // it is known here; whoever starts after us looks again
+        log.error({ repo: library.repo, reason: asBackupError(error).message }, 'state not saved')
+      }
+      lost(library.repo)
+      gone += 1
+    }
+  }
+  if (gone > 0) log.error({ libraries: gone }, 'objects are gone from here; all are pulled again')
 }
 
 /**
@@ -60,19 +105,18 @@ async function distrustBeyondHead(
   signal: AbortSignal,
 ): Promise<void> {
   if (head === null || !library.vouched || library.vouched.commit === head) return
-  const storeId = library.rows ? storeIdOf(library.rows) : library.repo
+  const storeId = library.summary?.storeId ?? library.repo
   if ((await catalog.gcId(storeId, signal)) === null) library.vouched = null
 }
 
 /** False: what was vouched for is not here. True also for a library that nothing is vouched for. */
-export function isHere({ repo, vouched, rows, holes }: Library, store: DiskObjectReader): boolean {
-  if (!vouched) return true
-  const absent = new Set<string>([EMPTY_ID, ...holes.map(hole => hole.id)])
-  if (absent.has(vouched.commit)) return true
-  const commit = store.read({ kind: 'commits', storeId: repo, id: vouched.commit })
+export function isHere({ repo, commit: vouched, storeId, absent: holes }: OwnCopy, store: DiskObjectReader): boolean {
+  if (vouched === null) return true
+  const absent = new Set<string>([EMPTY_ID, ...holes])
+  if (absent.has(vouched)) return true
+  const commit = store.read({ kind: 'commits', storeId: repo, id: vouched })
   if (commit.state !== 'whole' || commit.object.is !== 'commit') return false
-  if (!rows) return true // whose store holds its tree is not known
-  const storeId = storeIdOf(rows)
+  if (storeId === null) return true
   for (let id: string | undefined = commit.object.commit.rootId; id !== undefined && !absent.has(id);) {
     const read = store.read({ kind: 'fs', storeId, id })
     if (read.state !== 'whole' || read.object.is !== 'fs') return false

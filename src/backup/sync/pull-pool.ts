@@ -9,6 +9,7 @@ import type { SyncProgress } from '../../shared/wire/control-messages.js'
 import type { LibraryFrame } from '../../shared/wire/sync-messages.js'
 import type { Hole } from './damage.js'
 import type { PrimaryAddress } from './primary-client.js'
+import type { OwnCopy } from './own-copy.js'
 import type { PullEvents, PullJob, PullResult, Vouched } from './pull.js'
 
 export interface PullerData {
@@ -20,6 +21,7 @@ export type ToPuller =
   | { readonly type: 'start'; readonly id: number; readonly job: PullJob }
   | { readonly type: 'go'; readonly id: number }
   | { readonly type: 'abort'; readonly id: number }
+  | { readonly type: 'look'; readonly id: number; readonly copies: readonly OwnCopy[] }
 
 export type FromPuller =
   | { readonly type: 'library'; readonly id: number; readonly frame: LibraryFrame }
@@ -27,6 +29,8 @@ export type FromPuller =
   | { readonly type: 'progress'; readonly id: number; readonly progress: SyncProgress }
   | { readonly type: 'done'; readonly id: number; readonly result: PullResult }
   | { readonly type: 'aborted'; readonly id: number }
+  /** Indices of the copies that are not here. */
+  | { readonly type: 'looked'; readonly id: number; readonly gone: readonly number[] }
   | {
       readonly type: 'failed'
       readonly id: number
@@ -47,6 +51,7 @@ interface Running {
 export class PullPool implements AsyncDisposable {
   readonly #workers = new Map<Worker, number>()
   readonly #running = new Map<number, Running>()
+  readonly #looking = new Map<number, { resolve: (gone: readonly number[]) => void; reject: (error: Error) => void }>()
   #nextId = 1
   #stopping = false
 
@@ -84,10 +89,21 @@ export class PullPool implements AsyncDisposable {
     }
   }
 
+  /** Indices of the copies that are not here (own-copy.ts). */
+  look(copies: readonly OwnCopy[]): Promise<readonly number[]> {
+    const id = this.#nextId++
+    const worker = this.#leastBusy()
+    return new Promise<readonly number[]>((resolve, reject) => {
+      this.#looking.set(id, { resolve, reject })
+      worker.postMessage({ type: 'look', id, copies } satisfies ToPuller)
+    }).finally(() => this.#looking.delete(id))
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopping = true
     await Promise.all([...this.#workers.keys()].map(worker => worker.terminate()))
-    for (const { reject } of this.#running.values()) reject(new BackupError('STOPPING', 'the daemon is stopping'))
+    const stopping = new BackupError('STOPPING', 'the daemon is stopping')
+    for (const { reject } of [...this.#running.values(), ...this.#looking.values()]) reject(stopping)
   }
 
   #leastBusy(): Worker {
@@ -97,6 +113,7 @@ export class PullPool implements AsyncDisposable {
   }
 
   #receive(message: FromPuller): void {
+    if (message.type === 'looked') return this.#looking.get(message.id)?.resolve(message.gone)
     const running = this.#running.get(message.id)
     if (!running) return
     switch (message.type) {

@@ -9,6 +9,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { asBackupError, isAbort, systemCode } from '../../shared/errors.js'
 import { storeError } from '../../shared/store/durable-file.js'
 import { DiskObjectStore } from '../../shared/store/disk-object-store.js'
+import { isHere } from './own-copy.js'
 import { PrimaryClient } from './primary-client.js'
 import { pullLibrary } from './pull.js'
 import type { FromPuller, PullerData, ToPuller } from './pull-pool.js'
@@ -48,6 +49,10 @@ async function run(id: number, job: PullJob): Promise<void> {
 }
 
 port.on('message', (message: ToPuller) => {
+  if (message.type === 'look') {
+    const gone = message.copies.flatMap((copy, i) => (isHere(copy, store) ? [] : [i]))
+    return post({ type: 'looked', id: message.id, gone })
+  }
   const state = running.get(message.id)
   switch (message.type) {
     case 'start':

@@ -26,14 +26,15 @@ import {
 } from './library-tables.js'
 import { ListingMaker } from './listing.js'
 import { connectionLost, mysqlError, mustRetry } from './mysql-errors.js'
+import { orRollBack, rowByRow } from './mysql-rows.js'
 import { MYSQL_SCHEMA } from './schema.js'
-import type { Connection } from 'mysql2'
 import type { Pool, PoolConnection } from 'mysql2/promise'
 import type { CatalogWriter, HeadMove, LibraryListing, LibraryRead, LibraryRows } from './catalog.js'
 import type { DatabaseConfig } from './database-config.js'
 import type { CommitId, RepoId } from '../ids.js'
 import type { Log } from '../log.js'
 import type { LibraryTable, TableRows, Value, Write } from './library-tables.js'
+import type { ResultRow } from './mysql-rows.js'
 
 const CONNECTIONS_MAX = 8
 const CONNECT_MS_MAX = 10_000
@@ -43,7 +44,6 @@ const SNAPSHOT = 'START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY'
 const BACKSLASH_ESCAPES = "SET SESSION sql_mode = REPLACE(@@sql_mode, 'NO_BACKSLASH_ESCAPES', '')"
 
 export type MysqlConfig = DatabaseConfig & { readonly type: 'mysql' }
-type ResultRow = readonly Value[]
 
 const quote = (name: string): string => `\`${name}\``
 const ofMaster = (table: LibraryTable): string => (table === 'Branch' ? ` AND name = '${MASTER}'` : '')
@@ -330,43 +330,6 @@ export class MysqlCatalog implements CatalogWriter {
 }
 
 const never = new AbortController().signal
-
-/** An open snapshot would be what the next call on this connection reads, and hold up changes of tables. */
-async function orRollBack<T>(connection: PoolConnection, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work()
-  } catch (error) {
-    await connection.query('ROLLBACK').catch(() => connection.destroy())
-    throw error
-  }
-}
-
-/** Rows as they come, none kept: `statement` is the index in `sql` of the one that a row answers. */
-function rowByRow(
-  connection: PoolConnection,
-  sql: string,
-  take: (row: ResultRow, statement: number) => void,
-): Promise<void> {
-  const core = connection.connection as unknown as Connection
-  let broke: (error: Error) => void = () => {}
-  const read = new Promise<void>((resolve, reject) => {
-    const query = core.query(sql)
-    let failure: unknown
-    query.on('result', (row: unknown, statement: number) => {
-      // statements without rows answer with a header; what is thrown here would end the process
-      if (failure !== undefined || !Array.isArray(row)) return
-      try {
-        take(row as ResultRow, statement)
-      } catch (error) {
-        failure = error
-      }
-    })
-    query.on('error', reject)
-    query.on('end', () => (failure === undefined ? resolve() : reject(failure as Error)))
-    core.once('error', (broke = reject)) // of a connection that breaks, a query without a callback is not told
-  }).finally(() => core.off('error', broke))
-  return orRollBack(connection, () => read)
-}
 
 const selectOne = (table: LibraryTable, list: string, repo: RepoId): string =>
   format(`SELECT ${list} FROM ${table} WHERE repo_id = ?`, [repo]) + ofMaster(table)

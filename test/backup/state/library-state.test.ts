@@ -82,17 +82,37 @@ const hole = (name: string): DamagedObject => ({
   where: 'head',
 })
 
+/** As the file was when it held all rows of a library in one column of JSON. */
+function asVersion2(file: string, rows: Record<string, object>): void {
+  const db = new Database(file)
+  db.exec('ALTER TABLE library ADD COLUMN rows TEXT')
+  for (const column of ['store', 'name', 'owner', 'size_bytes', 'update_time', 'base_commit'])
+    db.exec(`ALTER TABLE library DROP COLUMN ${column}`)
+  const put = db.prepare('UPDATE library SET rows = ? WHERE repo = ?')
+  for (const [repo, json] of Object.entries(rows)) put.run(JSON.stringify(json), repo)
+  db.pragma('user_version = 2')
+  db.close()
+}
+
 t.test('state: what was recorded is there when record returns, for whoever opens the file next', async t => {
   using state = new State()
   const library = state.states.ensure(REPO)
   library.vouchedGc = 'gc 1'
   state.states.pulled(library, { commit: A, since: 17 }, [hole('x'), { ...hole('y'), path: null, where: 'history' }])
   state.states.recorded(library, recorded(A, { accepted: true }))
-  const { rows, digest } = recorded(A)
+  const { digest } = recorded(A)
+  const summary = {
+    storeId: OTHER,
+    name: 'Photos',
+    owner: "o'neil@example.com",
+    sizeBytes: 2 ** 40,
+    updateTime: 5,
+    baseCommit: C,
+  }
   const expected = {
     repo: REPO,
     head: A,
-    rows,
+    summary,
     digest,
     vouched: { commit: A, since: 17 },
     vouchedGc: 'gc 1',
@@ -120,7 +140,7 @@ t.test('state: a checkpoint, a failure, a deletion and a head that was found eac
   state.states.failed(library, { code: 'STORE_FULL', message: 'no "space"', attempts: 4, retryAt: 1 })
   t.match(state.killed(), { failure: { code: 'STORE_FULL', message: 'no "space"', retryAt: undefined } })
   state.states.foundHead(library, B)
-  t.match(state.killed(), { head: B, vouched: { commit: B }, rows: null, digest: null })
+  t.match(state.killed(), { head: B, vouched: { commit: B }, summary: null, digest: null })
   state.states.gone(library)
   t.match(state.killed(), { deleted: true, failure: null, head: B })
 })
@@ -254,12 +274,39 @@ t.test('state: a file of a newer version is refused, says so, and stays as it is
   t.equal(statSync(state.file).size, before)
 })
 
+t.test('state: a file of the version before says of each library what it said then', async t => {
+  using state = new State()
+  state.states.recorded(state.states.ensure(REPO), recorded(A))
+  state.states.recorded(state.states.ensure(OTHER), recorded(B))
+  const before = state.states.get(REPO)
+  state.close()
+  asVersion2(state.file, { [REPO]: recorded(A).rows, [OTHER]: { ...recorded(B).rows, virtual: null, info: null } })
+
+  const now = state.reopen()
+  t.match(now.get(REPO), { head: A, summary: before?.summary, digest: before?.digest })
+  t.match(now.get(OTHER), { head: B, summary: { storeId: OTHER, name: null, baseCommit: null, sizeBytes: 2 ** 40 } })
+})
+
+t.test('state: a library is waiting until its own copy was looked at since the start', async t => {
+  using state = new State()
+  const library = state.states.ensure(REPO)
+  state.states.pulled(library, { commit: A, since: 17 }, [])
+  state.states.recorded(library, recorded(A))
+  t.equal(stateOf(library), 'synchronized')
+
+  const again = state.reopen().listed({ repo: REPO, head: A, digest: recorded(A).digest }, performance.now())
+  t.equal(stateOf(again), 'waiting')
+  again.looked = true
+  t.equal(stateOf(again), 'synchronized')
+})
+
 for (const [what, spoil] of [
   ['is no database', (file: string) => writeFileSync(file, 'no database '.repeat(1_000))],
   ['was cut short', (file: string) => truncateSync(file, 5_000)],
   ['has a schema of garbage', (file: string) => writeFileSync(file, readFileSync(file).fill(0xa5, 200, 4_096))],
   ['has pages of garbage', (file: string) => writeFileSync(file, readFileSync(file).fill(0xa5, 4_096))],
-  ['holds rows of something else', (file: string) => sql(file, "UPDATE library SET rows = '{}'")],
+  ['names a store that is none', (file: string) => sql(file, "UPDATE library SET store = '{}'")],
+  ['has a size that is none', (file: string) => sql(file, "UPDATE library SET size_bytes = 'much'")],
   ['holds rows that are no JSON', (file: string) => sql(file, "UPDATE library SET failure = '{'")],
 ] as const) {
   t.test(`state: a file that ${what} is STATE_UNUSABLE, and the message says what to do`, async t => {
