@@ -32,7 +32,6 @@ const ROOMS: ReadonlyArray<{ room: RegExp; may: readonly RegExp[] }> = [
 /** The files that know a package: to replace it, these are what is to be rewritten. */
 const OWNERS: Readonly<Record<string, RegExp>> = {
   ws: /^src\/(primary\/notifier|backup\/hints\/subscriber)\.ts$/,
-  chokidar: /^src\/primary\/changes\/sqlite-watch\.ts$/,
   '@vlasky/zongji': /^src\/primary\/changes\/mysql-binlog\.ts$/,
   undici: /^src\/backup\/sync\/primary-client\.ts$/,
   'better-sqlite3': /^src\/(shared\/catalog\/[^/]*sqlite[^/]*|shared\/state-lock|backup\/state\/[^/]+)\.ts$/,

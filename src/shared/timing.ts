@@ -32,21 +32,25 @@ export class Bell {
   /** Resolves to true when rung, false after `ms`. One waiter at a time. */
   async wait(ms: number, signal: AbortSignal): Promise<boolean> {
     signal.throwIfAborted()
-    if (!this.#rung) {
-      const stop = new AbortController()
-      const both = AbortSignal.any([signal, stop.signal])
-      this.#wake = () => stop.abort()
-      try {
-        await delay(Math.min(ms, TIMER_MS_MAX), undefined, { signal: both })
-      } catch (error) {
-        if (!stop.signal.aborted) throw error
-      } finally {
-        this.#wake = undefined
-      }
-    }
+    if (!this.#rung) await this.#rest(Math.min(ms, TIMER_MS_MAX), signal)
     const rung = this.#rung
     this.#rung = false
     return rung
+  }
+
+  #rest(ms: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const end = () => {
+        clearTimeout(timer)
+        signal.removeEventListener('abort', stop)
+        this.#wake = undefined
+      }
+      const wake = () => (end(), resolve())
+      const stop = () => (end(), reject(new DOMException('the wait was aborted', 'AbortError')))
+      const timer = setTimeout(wake, ms)
+      signal.addEventListener('abort', stop, { once: true })
+      this.#wake = wake
+    })
   }
 }
 

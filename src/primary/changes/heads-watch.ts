@@ -3,7 +3,7 @@
  */
 
 import { asBackupError, isAbort } from '../../shared/errors.js'
-import { Bell, backoffMs } from '../../shared/timing.js'
+import { Bell, backoffMs, sleep } from '../../shared/timing.js'
 import type { CatalogReader } from '../../shared/catalog/catalog.js'
 import type { CommitId, RepoId } from '../../shared/ids.js'
 import type { ChangeSink } from './change-source.js'
@@ -13,22 +13,32 @@ const ROWS_EVERY_MS = 60_000
 const RETRY = { first: 250, max: 10_000 }
 /** A commit can become visible just after its event: one more look, so much later. */
 const TRAILING_MS = 40
+/** Looking takes at most this share of the time: of a hundred thousand libraries one look takes most of a second. */
+const LOOKING_SHARE_MAX = 0.2
+const LONG_LOOK_MS = 20
 
 export class HeadsWatch {
   #heads: ReadonlyMap<RepoId, CommitId> | undefined
   #digests: ReadonlyMap<RepoId, string> | undefined
+  /** Of the database, before the heads were read last; before the rows were. */
+  #headsVersion: string | null = null
+  #rowsVersion: string | null = null
 
   constructor(
     private readonly reader: CatalogReader,
     private readonly sink: ChangeSink,
   ) {}
 
-  /** One query. The first look only learns what is there; `false`: it was the first. */
+  /** One query, none where nobody has committed. The first look only learns what is there; `false`: it was the first. */
   async look(signal: AbortSignal): Promise<boolean> {
-    const heads = await this.reader.heads(signal)
+    const version = await this.reader.version(signal)
     const before = this.#heads
+    const changed = version === null || version !== this.#headsVersion
+    const heads = before && !changed ? before : await this.reader.heads(signal)
+    this.#headsVersion = version
     this.#heads = heads
     this.sink.position(`heads ${new Date().toISOString()}`)
+    if (heads === before) return true
     if (!before) return false
     for (const [repo, head] of heads) if (before.get(repo) !== head) this.sink.changed({ repo, head })
     for (const repo of before.keys()) if (!heads.has(repo)) this.sink.changed({ repo, head: null })
@@ -37,8 +47,11 @@ export class HeadsWatch {
 
   /** All rows of all libraries, by digest. */
   async lookAtRows(signal: AbortSignal): Promise<void> {
+    const version = await this.reader.version(signal)
+    if (version !== null && version === this.#rowsVersion) return
     const listing = await this.reader.listing(signal)
     const before = this.#digests
+    this.#rowsVersion = version
     this.#digests = new Map(listing.map(({ repo, digest }) => [repo, digest]))
     if (!before) return
     for (const { repo, digest } of listing) if (before.get(repo) !== digest) this.sink.changed({ repo, head: null })
@@ -66,6 +79,7 @@ export async function watchForever(
   let wait = 0
   for (;;) {
     const rung = await bell.wait(wait, signal)
+    const from = performance.now()
     try {
       const compared = await watch.look(signal)
       // told of a change before there was anything to compare with: which one it was is not known
@@ -77,6 +91,8 @@ export async function watchForever(
       if (failures > 0 && reports) sink.restored()
       failures = 0
       wait = rung ? Math.min(TRAILING_MS, everyMs) : everyMs
+      const took = performance.now() - from
+      if (took > LONG_LOOK_MS) await sleep(took / LOOKING_SHARE_MAX - took, signal)
     } catch (error) {
       if (isAbort(error) && signal.aborted) throw error
       if (reports) sink.degraded(`heads cannot be read: ${asBackupError(error).message}`)

@@ -123,6 +123,10 @@ export class MysqlCatalog implements CatalogWriter {
     return heads
   }
 
+  version(): Promise<null> {
+    return Promise.resolve(null)
+  }
+
   async gcId(storeId: RepoId, signal: AbortSignal): Promise<string | null> {
     await this.#lookForGcid()
     if (!this.#shapes.has('GCID')) return null

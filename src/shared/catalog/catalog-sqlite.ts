@@ -32,10 +32,10 @@ import type { CommitId, RepoId } from '../ids.js'
 import type { Log } from '../log.js'
 import type { LibraryTable, TableRows, Value, Write } from './library-tables.js'
 
-/** The server holds its lock for milliseconds; within this the call blocks, beyond it the event loop goes on. */
-const BUSY_MS = 20
+/** The server holds its lock for milliseconds: nobody is blocked for them, the call is made again. */
+const BUSY_MS = 0
 const LOCKED_MS_MAX = 10_000
-const LOCKED_RETRY_MS = 15
+const LOCKED_RETRY_MS = 2
 
 const quote = (name: string): string => `"${name}"`
 /** SQLite compares letter by letter: what is spelled otherwise no query of a server, nor ours, would find again. */
@@ -48,6 +48,10 @@ export class SqliteCatalog implements CatalogWriter {
   #file: string | undefined
   readonly #listings: ListingMaker
   #knownShapes: TableShapes | undefined
+  /** When the shapes were read last. */
+  #schemaSeen: number | undefined
+  /** Connections so far. */
+  #opened = 1
   readonly #statements = new Map<string, Database.Statement>()
 
   private constructor(path: string, options: Database.Options, log: Log) {
@@ -100,6 +104,13 @@ export class SqliteCatalog implements CatalogWriter {
         if (repo && head) heads.set(repo, head)
       }
       return heads
+    })
+  }
+
+  version(signal: AbortSignal): Promise<string> {
+    return this.#unlocked(signal, () => {
+      const version = this.#db.pragma('data_version', { simple: true }) as number // counted anew by each connection
+      return `${this.#opened}.${version}`
     })
   }
 
@@ -231,7 +242,7 @@ export class SqliteCatalog implements CatalogWriter {
 
   #gcId(storeId: RepoId): string | null {
     // made by the first seaf-gc of newer versions: without it there is no fence, so it is looked for each time
-    if (!this.#shapes().has('GCID')) this.#renewShapes()
+    if (!this.#shapes().has('GCID') && this.#schemaVersion() !== this.#schemaSeen) this.#renewShapes()
     if (!this.#shapes().has('GCID')) return null
     return (
       (this.#statement('SELECT gc_id FROM GCID WHERE repo_id = ?').pluck().get(storeId) as string | undefined) ?? null
@@ -280,7 +291,12 @@ export class SqliteCatalog implements CatalogWriter {
     return (this.#knownShapes = shapes)
   }
 
+  #schemaVersion(): number {
+    return this.#db.pragma('schema_version', { simple: true }) as number
+  }
+
   #renewShapes(): void {
+    this.#schemaSeen = this.#schemaVersion()
     this.#knownShapes = this.#shapes().with(this.#readShapes())
   }
 
@@ -314,7 +330,9 @@ export class SqliteCatalog implements CatalogWriter {
     this.#db.close()
     this.#db = db
     this.#file = file
+    this.#opened += 1
     this.#knownShapes = undefined
+    this.#schemaSeen = undefined
     this.#statements.clear()
   }
 

@@ -68,6 +68,12 @@ export interface CatalogReader extends AsyncDisposable {
   /** Heads of all libraries with a `Repo` and a `Branch` row; the cheapest whole read there is. */
   heads(signal: AbortSignal): Promise<Map<RepoId, CommitId>>
 
+  /**
+   * Another text whenever anybody committed since it was read last, and the cheapest question there is: what was read
+   * after it need not be read again while it stays. Null: this engine does not tell.
+   */
+  version(signal: AbortSignal): Promise<string | null>
+
   /** `GCID.gc_id` of a store directory (see `LibraryRead.gcId`); null: none, or no such table. */
   gcId(storeId: RepoId, signal: AbortSignal): Promise<string | null>
 

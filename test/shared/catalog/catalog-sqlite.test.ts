@@ -228,6 +228,45 @@ t.test('SQLite: a database that is gone is DATABASE_DOWN, and the same reader wo
   t.equal((await db.reader.heads(signal)).get(rows.repo), rows.head)
 })
 
+t.test(
+  'SQLite: the version stays while nobody commits, and is another after each commit and in another file',
+  async t => {
+    await using db = await openFresh(sqliteEngine)
+    const { catalog, reader } = db
+    const rows = library()
+    const versions = [await reader.version(signal)]
+    const next = async () => versions.push(await reader.version(signal))
+    await catalog.createLibrary(rows, signal)
+    await next()
+    await catalog.updateBranch(rows.repo, rows.head, newCommit(), signal)
+    await next()
+    await catalog[Symbol.asyncDispose]()
+    const bytes = readFileSync(pathOf(db.bed))
+    rmSync(pathOf(db.bed))
+    writeFileSync(pathOf(db.bed), bytes)
+    await next()
+
+    t.equal(new Set(versions).size, 4, versions.join(' '))
+    await readEverything(reader)
+    t.equal(await reader.version(signal), versions.at(-1))
+  },
+)
+
+t.test('SQLite: a table of seaf-gc that appears while nobody looks is read with the next library', async t => {
+  await using db = await openFresh(sqliteEngine)
+  const rows = library()
+  await db.catalog.createLibrary(rows, signal)
+  t.equal((await db.reader.read(rows.repo, signal))?.gcId, null)
+  t.equal((await db.reader.read(rows.repo, signal))?.gcId, null)
+
+  await db.bed.sql(
+    'CREATE TABLE GCID (repo_id CHAR(36) PRIMARY KEY, gc_id CHAR(36))',
+    `INSERT INTO GCID VALUES ('${rows.repo}', 'gc 1')`,
+  )
+
+  t.equal((await db.reader.read(rows.repo, signal))?.gcId, 'gc 1')
+})
+
 t.test('SQLite: an id in upper-case hex or with a space at the end, which no query finds, is no library', async t => {
   await using db = await openFresh(sqliteEngine)
   const rows = library()
