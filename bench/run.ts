@@ -1,0 +1,71 @@
+/**
+ * `npm run bench`: ours beside the peers, on the same machine, in one run.
+ *
+ *   npm run bench -- [--only s1,s2] [--runs 3] [--scale 1] [--cold] [--long]
+ *
+ * Systems take turns, each copy goes into a directory that was never used, and
+ * what is compared are medians. Tables are printed as they are measured and
+ * written to `bench/results/<date>.md`. Everything else that is written lies in
+ * one temporary directory and is deleted at the end, also after an interrupt.
+ */
+
+import { parseArgs } from 'node:util'
+import { Bench } from './bench.js'
+import { firstCopyOfLarge, firstCopyOfSmall } from './kinds/first-copy.js'
+import { machineFacts } from './machine.js'
+import { missingPeers } from './peers/all.js'
+import { Report } from './report.js'
+import { Workspace } from './workspace.js'
+import type { Measurement, Settings } from './bench.js'
+
+const MEASUREMENTS: readonly Measurement[] = [firstCopyOfSmall, firstCopyOfLarge]
+const PROGRAMS = ['rsync', 'cp', 'tar', 'rclone', 'borg', 'restic', 'mariadbd']
+const EXIT_INTERRUPTED = 130
+
+interface Order extends Settings {
+  readonly measurements: readonly Measurement[]
+  readonly cold: boolean
+}
+
+/** Rejects with all that is wrong with the arguments. */
+function readOrder(args: readonly string[]): Order {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      only: { type: 'string' },
+      runs: { type: 'string', default: '3' },
+      scale: { type: 'string', default: '1' },
+      cold: { type: 'boolean', default: false },
+      long: { type: 'boolean', default: false },
+    },
+  })
+  const names = values.only?.split(',') ?? MEASUREMENTS.map(({ name }) => name)
+  const unknown = names.filter(name => !MEASUREMENTS.some(measurement => measurement.name === name))
+  const [runs, scale] = [Number(values.runs), Number(values.scale)]
+  const known = MEASUREMENTS.map(({ name, about }) => `  ${name.padEnd(12)}${about}`).join('\n')
+  if (unknown.length > 0) throw new Error(`--only: no measurement is called ${unknown.join(', ')}; there are\n${known}`)
+  if (!Number.isInteger(runs) || runs < 1) throw new Error(`--runs: a whole number from 1 on, not ${values.runs}`)
+  if (!(scale > 0 && scale <= 10)) throw new Error(`--scale: above 0 up to 10, not ${values.scale}`)
+  const measurements = MEASUREMENTS.filter(({ name }) => names.includes(name))
+  return { measurements, runs, scale, cold: values.cold, long: values.long }
+}
+
+async function main(): Promise<void> {
+  const order = readOrder(process.argv.slice(2))
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(EXIT_INTERRUPTED))
+  for (const peer of missingPeers()) console.log(`${peer.name} is left out: ${peer.programs.join(', ')} not installed`)
+  using workspace = Workspace.open(order)
+  const bench = new Bench(workspace, order)
+  const how = `medians of ${order.runs} runs in turn, sizes times ${order.scale}, caches ${order.cold ? 'dropped' : 'warm'} before each`
+  const report = new Report([...machineFacts(workspace.dir, PROGRAMS), how], { trial: order.scale !== 1 })
+  for (const { name, about, run } of order.measurements) {
+    bench.say(`${name}: ${about}`)
+    report.add(await run(bench))
+  }
+  console.log(`\nwritten to ${report.path}`)
+}
+
+main().catch((error: unknown) => {
+  console.error(error instanceof Error ? error.message : error)
+  process.exitCode = 1
+})
