@@ -52,8 +52,9 @@ export async function layOurs(options: OursOptions): Promise<Pair> {
   }
 }
 
-/** Starts the backup and waits until it has `libraries`, all of them synchronized. */
-export async function copyAll(pair: Pair, libraries: number): Promise<OurCopy> {
+/** Starts the backup and waits until it has every library that the primary has now. */
+export async function copyAll(pair: Pair): Promise<OurCopy> {
+  const libraries = (await pair.heads('primary')).size
   const agentBefore = cpuSeconds(agentPid(pair))
   const startedAt = performance.now()
   await pair.startBackup()
@@ -69,20 +70,34 @@ export async function copyAll(pair: Pair, libraries: number): Promise<OurCopy> {
   }
 }
 
-/** By the backup's own word, and then by both databases. Fails at once when a library needs an operator. */
+/** By the backup's own word. What failed and is tried again is said once and waited for; anything else fails at once. */
 export async function synchronized(pair: Pair, libraries: number): Promise<void> {
   const until = performance.now() + COPY_MS_MAX
+  const said = new Set<string>()
   for (;;) {
     const { counts, primary, failed } = await statusOf(pair)
     if (primary.lastSweepAgoMs !== null && counts.synchronized === libraries) return
-    if (failed.length > 0 || performance.now() > until) throw new Error(`not synchronized: ${JSON.stringify(counts)}`)
+    if (failed.length > 0) await sayFailures(pair, said)
+    if (performance.now() > until) throw new Error(`not synchronized within an hour: ${JSON.stringify(counts)}`)
     await delay(LOOK_EVERY_MS)
   }
 }
 
-export const statusOf = (pair: Pair): Promise<StatusReport> =>
-  new ControlClient(pair.socketPath).status({ libraries: false }, never)
+async function sayFailures(pair: Pair, said: Set<string>): Promise<void> {
+  const { libraries = [] } = await clientOf(pair).status({ libraries: true }, never)
+  for (const { failure } of libraries) {
+    if (!failure) continue
+    if (!failure.retrying) throw new Error(`not synchronized: ${failure.code}, ${failure.message}`)
+    if (!said.has(failure.code)) console.log(`tried again: ${failure.code}, ${failure.message}`)
+    said.add(failure.code)
+  }
+}
 
+const clientOf = (pair: Pair): ControlClient => new ControlClient(pair.socketPath)
+
+export const statusOf = (pair: Pair): Promise<StatusReport> => clientOf(pair).status({ libraries: false }, never)
+
+/** That word, checked in both databases. */
 export async function expectEqualHeads(pair: Pair): Promise<void> {
   const [theirs, ours] = [await pair.heads('primary'), await pair.heads('backup')]
   const other = [...theirs].filter(([repo, head]) => ours.get(repo) !== head)
@@ -104,4 +119,16 @@ function goStraight(pair: Pair): void {
   const conf = join(pair.backup.dir, 'conf', 'seafile.conf')
   const direct = readFileSync(conf, 'utf8').replace(/^primary_url = .*$/m, `primary_url = ${String(ready?.['api'])}`)
   writeFileSync(conf, direct)
+}
+
+/** Milliseconds of a full sweep, from asking the primary until every library is compared. Nothing must be left to pull. */
+export async function sweepMs(pair: Pair): Promise<number> {
+  const daemon = pair.backup.process
+  if (!daemon) throw new Error('sweep: the backup does not run')
+  const from = daemon.log.length
+  const everything = { library: null, force: false, full: false }
+  for await (const event of clientOf(pair).sync(everything, never)) {
+    if (event.type === 'error') throw new Error(`sweep: ${event.error.message}`)
+  }
+  return Number((await daemon.logged('swept', from))['ms'])
 }

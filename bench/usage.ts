@@ -1,11 +1,13 @@
 /** What processes used, as the kernel counts it. */
 
 import { readFileSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
 
 /** Of /proc's times; USER_HZ, the same on all architectures that Node runs on. */
 const TICKS_PER_SECOND = 100
 const MIB = 1024 * 1024
 const LOOK_EVERY_MS = 100
+const CHILDLESS_MS_MAX = 10_000
 /** In /proc/PID/stat after the name, which may hold blanks: utime, stime, cutime, cstime. */
 const TIMES = { own: [11, 12], children: [13, 14] } as const
 
@@ -26,7 +28,14 @@ export async function measured(work: () => Promise<void>, daemons: readonly numb
   const startedAt = performance.now()
   await work()
   const seconds = (performance.now() - startedAt) / 1000
+  await childless(daemons)
   return { seconds, cpuSeconds: spent() - before, peakMb: peak.mb }
+}
+
+/** A daemon's child counts when it has been waited for, which may be a moment after its client ended. */
+async function childless(daemons: readonly number[]): Promise<void> {
+  const until = performance.now() + CHILDLESS_MS_MAX
+  while (daemons.some(pid => descendants(pid).length > 0) && performance.now() < until) await delay(LOOK_EVERY_MS)
 }
 
 /** User and system time of a process, with its ended children; 0 when it is gone. */

@@ -61,7 +61,7 @@ async function timeOurs(bench: Bench, source: Source, after: After): Promise<Our
   const { workspace } = bench
   await using pair = await layOurs({ dataDir: source.dataDir })
   await workspace.settle(source.dataDir)
-  const copy = await copyAll(pair, source.repos.length)
+  const copy = await copyAll(pair)
   await expectEqualHeads(pair)
   await pair.backup.process?.stop()
   after(bench, workspace.keep(pair.backup.dataDir))

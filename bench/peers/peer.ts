@@ -4,6 +4,8 @@ export interface Peer {
   readonly name: string
   /** All must be installed. */
   readonly programs: readonly string[]
+  /** Whether a second run finds out what is new: else it copies everything once more. */
+  readonly again: boolean
   /** Prepares a copy of `source` in the fresh directory `dir`; nothing of it is timed. */
   open(source: string, dir: string): Promise<PeerCopy>
 }

@@ -17,6 +17,7 @@ const withoutDaemon = (run: () => Promise<void>): PeerCopy => ({
 export const cp: Peer = {
   name: 'cp -a',
   programs: ['cp'],
+  again: false,
   async open(source, dir) {
     return withoutDaemon(() => runProgram('cp', ['-a', `${source}/.`, join(dir, 'copy')]))
   },
@@ -25,6 +26,7 @@ export const cp: Peer = {
 export const rclone: Peer = {
   name: 'rclone copy',
   programs: ['rclone'],
+  again: true,
   async open(source, dir) {
     const args = ['copy', '--config', '/dev/null', '--links', source, join(dir, 'copy')]
     return withoutDaemon(() => runProgram('rclone', args))
@@ -34,6 +36,7 @@ export const rclone: Peer = {
 export const restic: Peer = {
   name: 'restic backup',
   programs: ['restic'],
+  again: true,
   async open(source, dir) {
     const env = { ...process.env, RESTIC_PASSWORD: PASSWORD, RESTIC_CACHE_DIR: join(dir, 'cache') }
     const repository = ['--quiet', '--repo', join(dir, 'repository')]
@@ -45,6 +48,7 @@ export const restic: Peer = {
 export const borg: Peer = {
   name: 'borg create',
   programs: ['borg'],
+  again: true,
   async open(source, dir) {
     const base = join(dir, 'base')
     await mkdir(base)

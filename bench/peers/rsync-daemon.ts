@@ -60,6 +60,7 @@ export class RsyncDaemon implements AsyncDisposable {
 export const rsync: Peer = {
   name: 'rsync daemon',
   programs: ['rsync'],
+  again: true,
   async open(source, dir): Promise<PeerCopy> {
     const daemon = await RsyncDaemon.start(dir)
     return {

@@ -11,6 +11,7 @@ import type { Peer, PeerCopy } from './peer.js'
 export const tarOverTcp: Peer = {
   name: 'tar over TCP',
   programs: ['tar'],
+  again: false,
   async open(source, dir): Promise<PeerCopy> {
     const copy = join(dir, 'copy')
     await mkdir(copy)
