@@ -56,9 +56,11 @@ function ticks(pid: number, fields: readonly number[]): number {
   return sum(fields.map(field => Number(values[field] ?? 0)))
 }
 
-/** Looks at our children and the daemons, and theirs, some times a second: a process may end at any time. */
+/** Looks at our new children and the daemons', and theirs, some times a second: a process may end at any time. */
 class PeakMemory implements Disposable {
   readonly #timer: NodeJS.Timeout
+  /** They have no part in what is measured, unless they are its daemons. */
+  readonly #before = new Set(descendants(process.pid))
   mb = 0
 
   constructor(private readonly daemons: readonly number[]) {
@@ -70,7 +72,8 @@ class PeakMemory implements Disposable {
   }
 
   #look(): void {
-    for (const pid of [...descendants(process.pid), ...this.daemons.flatMap(descendants)]) {
+    const started = descendants(process.pid).filter(pid => !this.#before.has(pid))
+    for (const pid of [...started, ...this.daemons]) {
       const mb = peakMb(pid)
       if (mb > this.mb) this.mb = mb
     }
