@@ -14,6 +14,7 @@ import { Bench } from './bench.js'
 import { firstCopyOfLarge, firstCopyOfSmall } from './kinds/first-copy.js'
 import { interrupted } from './kinds/interrupted.js'
 import { smallChange } from './kinds/small-change.js'
+import { sustained } from './kinds/sustained.js'
 import { sweep } from './kinds/sweep.js'
 import { machineFacts } from './machine.js'
 import { missingPeers } from './peers/all.js'
@@ -21,7 +22,14 @@ import { Report } from './report.js'
 import { Workspace } from './workspace.js'
 import type { Measurement, Settings } from './bench.js'
 
-const MEASUREMENTS: readonly Measurement[] = [firstCopyOfSmall, firstCopyOfLarge, smallChange, interrupted, sweep]
+const MEASUREMENTS: readonly Measurement[] = [
+  firstCopyOfSmall,
+  firstCopyOfLarge,
+  smallChange,
+  interrupted,
+  sweep,
+  sustained,
+]
 const PROGRAMS = ['rsync', 'cp', 'tar', 'rclone', 'borg', 'restic', 'mariadbd']
 const EXIT_INTERRUPTED = 130
 
