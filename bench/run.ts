@@ -14,6 +14,7 @@ import { Bench } from './bench.js'
 import { firstCopyOfLarge, firstCopyOfSmall } from './kinds/first-copy.js'
 import { interrupted } from './kinds/interrupted.js'
 import { smallChange } from './kinds/small-change.js'
+import { slowLine } from './kinds/slow-line.js'
 import { sustained } from './kinds/sustained.js'
 import { sweep } from './kinds/sweep.js'
 import { machineFacts } from './machine.js'
@@ -29,6 +30,7 @@ const MEASUREMENTS: readonly Measurement[] = [
   interrupted,
   sweep,
   sustained,
+  slowLine,
 ]
 const PROGRAMS = ['rsync', 'cp', 'tar', 'rclone', 'borg', 'restic', 'mariadbd']
 const EXIT_INTERRUPTED = 130
