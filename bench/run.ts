@@ -17,6 +17,7 @@ import { smallChange } from './kinds/small-change.js'
 import { slowLine } from './kinds/slow-line.js'
 import { sustained } from './kinds/sustained.js'
 import { sweep } from './kinds/sweep.js'
+import { writerBeside } from './kinds/writer-beside.js'
 import { machineFacts } from './machine.js'
 import { missingPeers } from './peers/all.js'
 import { Report } from './report.js'
@@ -31,6 +32,7 @@ const MEASUREMENTS: readonly Measurement[] = [
   sweep,
   sustained,
   slowLine,
+  writerBeside,
 ]
 const PROGRAMS = ['rsync', 'cp', 'tar', 'rclone', 'borg', 'restic', 'mariadbd']
 const EXIT_INTERRUPTED = 130
