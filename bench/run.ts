@@ -17,6 +17,7 @@ import { smallChange } from './kinds/small-change.js'
 import { slowLine } from './kinds/slow-line.js'
 import { sustained } from './kinds/sustained.js'
 import { sweep } from './kinds/sweep.js'
+import { verifyLarge } from './kinds/verify.js'
 import { writerBeside } from './kinds/writer-beside.js'
 import { machineFacts } from './machine.js'
 import { missingPeers } from './peers/all.js'
@@ -33,6 +34,7 @@ const MEASUREMENTS: readonly Measurement[] = [
   sustained,
   slowLine,
   writerBeside,
+  verifyLarge,
 ]
 const PROGRAMS = ['rsync', 'cp', 'tar', 'rclone', 'borg', 'restic', 'mariadbd']
 const EXIT_INTERRUPTED = 130
