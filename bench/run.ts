@@ -12,6 +12,7 @@
 import { parseArgs } from 'node:util'
 import { Bench } from './bench.js'
 import { firstCopyOfLarge, firstCopyOfSmall } from './kinds/first-copy.js'
+import { librariesCurve, objectsCurve } from './kinds/cost-curve.js'
 import { interrupted } from './kinds/interrupted.js'
 import { smallChange } from './kinds/small-change.js'
 import { slowLine } from './kinds/slow-line.js'
@@ -35,6 +36,8 @@ const MEASUREMENTS: readonly Measurement[] = [
   slowLine,
   writerBeside,
   verifyLarge,
+  objectsCurve,
+  librariesCurve,
 ]
 const PROGRAMS = ['rsync', 'cp', 'tar', 'rclone', 'borg', 'restic', 'mariadbd']
 const EXIT_INTERRUPTED = 130
