@@ -10,6 +10,7 @@
  */
 
 import { parseArgs } from 'node:util'
+import { reason } from '../src/shared/errors.js'
 import { Bench } from './bench.js'
 import { firstCopyOfLarge, firstCopyOfSmall } from './kinds/first-copy.js'
 import { librariesCurve, objectsCurve } from './kinds/cost-curve.js'
@@ -25,6 +26,7 @@ import { missingPeers } from './peers/all.js'
 import { Report } from './report.js'
 import { Workspace } from './workspace.js'
 import type { Measurement, Settings } from './bench.js'
+import type { Section } from './report.js'
 
 const MEASUREMENTS: readonly Measurement[] = [
   firstCopyOfSmall,
@@ -41,6 +43,8 @@ const MEASUREMENTS: readonly Measurement[] = [
 ]
 const PROGRAMS = ['rsync', 'cp', 'tar', 'rclone', 'borg', 'restic', 'mariadbd']
 const EXIT_INTERRUPTED = 130
+/** At scale 1: copies of many files stay until the end. */
+const ROOM_BYTES = { once: 12e9, eachRun: 8e9 } as const
 
 interface Order extends Settings {
   readonly measurements: readonly Measurement[]
@@ -75,14 +79,33 @@ async function main(): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(EXIT_INTERRUPTED))
   for (const peer of missingPeers()) console.log(`${peer.name} is left out: ${peer.programs.join(', ')} not installed`)
   using workspace = Workspace.open(order)
+  expectRoom(workspace, order)
   const bench = new Bench(workspace, order)
   const how = `medians of ${order.runs} runs in turn, sizes times ${order.scale}, caches ${order.cold ? 'dropped' : 'warm'} before each`
   const report = new Report([...machineFacts(workspace.dir, PROGRAMS), how], { trial: order.scale !== 1 })
-  for (const { name, about, run } of order.measurements) {
-    bench.say(`${name}: ${about}`)
-    report.add(await run(bench))
-  }
+  for (const measurement of order.measurements) report.add(await sectionOf(measurement, bench))
   console.log(`\nwritten to ${report.path}`)
+}
+
+/** One that fails is said in the report, and costs the others nothing. */
+async function sectionOf({ name, about, run }: Measurement, bench: Bench): Promise<Section> {
+  bench.say(`${name}: ${about}`)
+  try {
+    return await run(bench)
+  } catch (error) {
+    process.exitCode = 1
+    return { title: `${name}: ${about}`, tables: [], notes: [`Not measured: ${reason(error)}`] }
+  }
+}
+
+/** @throws when a disk would be full before all is measured */
+function expectRoom({ free, dir }: Workspace, { scale, runs }: Settings): void {
+  const needed = (ROOM_BYTES.once + ROOM_BYTES.eachRun * runs) * scale
+  if (free >= needed) return
+  const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(0)} GB`
+  throw new Error(
+    `${dir}: all of it takes up to ${gigabytes(needed)}, ${gigabytes(free)} are free; set TMPDIR or --scale`,
+  )
 }
 
 main().catch((error: unknown) => {

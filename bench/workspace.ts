@@ -11,6 +11,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { runProgram } from './programs.js'
 
+const FEW_FILES = 1_000
+/** After an interrupt a daemon that was killed a moment ago may still make a file. */
+const DELETE_ATTEMPTS_MAX = 20
 const DROP_CACHES = '/proc/sys/vm/drop_caches'
 /** Clean pages, directory entries and inodes. */
 const ALL_CACHES = '3'
@@ -46,9 +49,9 @@ export class Workspace implements Disposable {
     return kept
   }
 
-  /** Of copies of few files: to delete those costs nobody's creates anything. */
-  discard(dir: string): void {
-    rmSync(dir, { recursive: true, force: true })
+  /** What becomes of a copy that was measured: one of few files is deleted, which costs nobody's creates anything. */
+  leave(copy: string, files: number): void {
+    if (files <= FEW_FILES) rmSync(copy, { recursive: true, force: true })
   }
 
   /** Bytes that may still be written here. */
@@ -70,6 +73,6 @@ export class Workspace implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    rmSync(this.dir, { recursive: true, force: true })
+    rmSync(this.dir, { recursive: true, force: true, maxRetries: DELETE_ATTEMPTS_MAX })
   }
 }

@@ -26,7 +26,7 @@ export const firstCopyOfSmall: Measurement = {
   name: 's1',
   about: 'first copy of 100,000 small objects',
   async run(bench) {
-    return section('S1, first copy', await bench.small(), await times(bench, await bench.small(), keepAll))
+    return section('S1, first copy', await bench.small(), await times(bench, await bench.small()))
   },
 }
 
@@ -34,22 +34,17 @@ export const firstCopyOfLarge: Measurement = {
   name: 's2',
   about: 'first copy of 2 GB in blocks of 8 MB',
   async run(bench) {
-    return section('S2, first copy', await bench.large(), await times(bench, await bench.large(), discardAll))
+    return section('S2, first copy', await bench.large(), await times(bench, await bench.large()))
   },
 }
 
-/** What becomes of a copy that was timed. */
-type After = (bench: Bench, copy: string) => void
-const keepAll: After = () => {}
-const discardAll: After = ({ workspace }, copy) => workspace.discard(copy)
-
 /** In turn, each round beginning with another, so that none always follows the same one. */
-async function times(bench: Bench, source: Source, after: After): Promise<Times> {
+async function times(bench: Bench, source: Source): Promise<Times> {
   const peers = installedPeers()
   const found: Times = { ours: [], peers: new Map(peers.map(peer => [peer, []])) }
   const turns = [
-    async () => void found.ours.push(await timeOurs(bench, source, after)),
-    ...peers.map(peer => async () => void found.peers.get(peer)?.push(await timePeer(bench, source, peer, after))),
+    async () => void found.ours.push(await timeOurs(bench, source)),
+    ...peers.map(peer => async () => void found.peers.get(peer)?.push(await timePeer(bench, source, peer))),
   ]
   for (let run = 0; run < bench.settings.runs; run++) {
     for (let n = 0; n < turns.length; n++) await turns[(run + n) % turns.length]?.()
@@ -57,19 +52,19 @@ async function times(bench: Bench, source: Source, after: After): Promise<Times>
   return found
 }
 
-async function timeOurs(bench: Bench, source: Source, after: After): Promise<OurCopy> {
+async function timeOurs(bench: Bench, source: Source): Promise<OurCopy> {
   const { workspace } = bench
   await using pair = await layOurs({ dataDir: source.dataDir })
   await workspace.settle(source.dataDir)
   const copy = await copyAll(pair)
   await expectEqualHeads(pair)
   await pair.backup.process?.stop()
-  after(bench, workspace.keep(pair.backup.dataDir))
+  workspace.leave(workspace.keep(pair.backup.dataDir), source.objects)
   bench.say(`ours: ${copy.seconds.toFixed(2)} s`)
   return copy
 }
 
-async function timePeer(bench: Bench, source: Source, peer: Peer, after: After): Promise<PeerTime> {
+async function timePeer(bench: Bench, source: Source, peer: Peer): Promise<PeerTime> {
   const { workspace } = bench
   const dir = workspace.fresh('peer')
   await using copy = await peer.open(source.dataDir, dir)
@@ -78,7 +73,7 @@ async function timePeer(bench: Bench, source: Source, peer: Peer, after: After):
   const cost = await measured(() => copy.run(), copy.daemons)
   await workspace.sync()
   const syncedSeconds = (performance.now() - startedAt) / 1000
-  after(bench, dir)
+  workspace.leave(dir, source.objects)
   bench.say(`${peer.name}: ${cost.seconds.toFixed(2)} s, with sync ${syncedSeconds.toFixed(2)} s`)
   return { ...cost, syncedSeconds }
 }

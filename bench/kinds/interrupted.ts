@@ -57,7 +57,7 @@ async function resumeOurs({ workspace }: Bench, source: Source): Promise<Resumed
   const line = pair.primary.relay
   await workspace.settle(source.dataDir)
   const first = await pair.startBackup()
-  while (line.bytesFromTarget < KILLED_AT * source.bytes) await delay(LOOK_EVERY_MS)
+  while (first.running && line.bytesFromTarget < KILLED_AT * source.bytes) await delay(LOOK_EVERY_MS)
   await first.kill()
   const bytesBefore = line.bytesFromTarget
   const { seconds } = await copyAll(pair)
@@ -72,12 +72,12 @@ async function resumeRsync({ workspace }: Bench, source: Source): Promise<Resume
   line.target = daemon.port
   await workspace.settle(source.dataDir)
   const first = daemon.start(source.dataDir, line.port)
-  while (line.bytesToTarget < KILLED_AT * source.bytes) await delay(LOOK_EVERY_MS)
+  while (first.exitCode === null && line.bytesToTarget < KILLED_AT * source.bytes) await delay(LOOK_EVERY_MS)
   await killed(first)
   const bytesBefore = line.bytesToTarget
   const startedAt = performance.now()
   await daemon.run(source.dataDir, line.port)
   const seconds = (performance.now() - startedAt) / 1000
-  workspace.discard(dir)
+  workspace.leave(dir, source.objects)
   return { bytesBefore, bytes: line.bytesToTarget, seconds }
 }

@@ -53,13 +53,14 @@ const copyOurs: Copy = async (bench, source, roundTripMs) => {
   const { seconds } = await copyAll(pair)
   await expectEqualHeads(pair)
   await pair.backup.process?.stop()
-  bench.workspace.keep(pair.backup.dataDir)
+  bench.workspace.leave(bench.workspace.keep(pair.backup.dataDir), source.objects)
   bench.say(`ours, ${roundTripMs} ms: ${seconds.toFixed(2)} s`)
   return seconds
 }
 
 const copyRsync: Copy = async (bench, source, roundTripMs) => {
-  await using daemon = await RsyncDaemon.start(bench.workspace.fresh('peer'))
+  const dir = bench.workspace.fresh('peer')
+  await using daemon = await RsyncDaemon.start(dir)
   await using line = await Relay.start()
   line.target = daemon.port
   line.roughness = longLine(roundTripMs, BYTES_PER_SECOND)
@@ -67,6 +68,7 @@ const copyRsync: Copy = async (bench, source, roundTripMs) => {
   const startedAt = performance.now()
   await daemon.run(source.dataDir, line.port)
   const seconds = (performance.now() - startedAt) / 1000
+  bench.workspace.leave(dir, source.objects)
   bench.say(`rsync, ${roundTripMs} ms: ${seconds.toFixed(2)} s`)
   return seconds
 }

@@ -71,8 +71,6 @@ async function measure(bench: Bench, found: Found): Promise<void> {
   if (isInstalled('rsync')) await besideRsync(bench, dataDir, until => write(until, found.whileRsync))
   await bench.workspace.settle(dataDir)
   await besideOurs(pair, found, write)
-  await pair.backup.process?.stop()
-  bench.workspace.discard(pair.backup.dataDir)
 }
 
 async function besideOurs(
@@ -91,11 +89,9 @@ async function besideRsync(
   dataDir: string,
   write: (until: Promise<unknown>) => Promise<void>,
 ): Promise<void> {
-  const dir = workspace.fresh('peer')
-  await using daemon = await RsyncDaemon.start(dir)
+  await using daemon = await RsyncDaemon.start(workspace.fresh('peer'))
   // files that come and go beside it are an error to rsync, not to us
   await write(daemon.run(dataDir).catch(() => {}))
-  workspace.discard(dir)
 }
 
 interface Writing {
