@@ -16,6 +16,8 @@ import type { StatusReport } from '../src/shared/wire/control-messages.js'
 import type { PairOptions } from '../test/support/pair.js'
 
 const LOOK_EVERY_MS = 5
+/** Answering takes the backup at most a twentieth of its time: with many libraries `status` counts for milliseconds. */
+const ANSWERS_PART = 20
 const COPY_MS_MAX = 3_600_000
 
 export interface OursOptions extends PairOptions {
@@ -75,11 +77,13 @@ export async function synchronized(pair: Pair, libraries: number): Promise<void>
   const until = performance.now() + COPY_MS_MAX
   const said = new Set<string>()
   for (;;) {
+    const askedAt = performance.now()
     const { counts, primary, failed } = await statusOf(pair)
+    const answerMs = performance.now() - askedAt
     if (primary.lastSweepAgoMs !== null && counts.synchronized === libraries) return
     if (failed.length > 0) await sayFailures(pair, said)
     if (performance.now() > until) throw new Error(`not synchronized within an hour: ${JSON.stringify(counts)}`)
-    await delay(LOOK_EVERY_MS)
+    await delay(Math.max(LOOK_EVERY_MS, ANSWERS_PART * answerMs))
   }
 }
 
