@@ -7,6 +7,8 @@ export function quantile(samples: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)] as number
 }
 
+export const median = (samples: readonly number[]): number => quantile(samples, 0.5)
+
 /** Columns as wide as their widest cell; the first to the left, figures to the right. */
 export function table(header: readonly string[], rows: ReadonlyArray<readonly string[]>): string {
   const widths = header.map((_, column) => Math.max(...[header, ...rows].map(row => (row[column] ?? '').length)))
