@@ -63,11 +63,11 @@ const STEPS: Readonly<Record<string, (store: DiskObjectStore) => Promise<void>>>
     const batch = store.openBatch()
     for (const object of some(60)) await batch.put(object)
     const committing = batch.commit(never)
-    await new Promise(setImmediate) // the first `sync -f` runs, the second will not be found
-    const { PATH } = process.env
-    process.env['PATH'] = ''
+    await new Promise(setImmediate) // the first `sync -f` runs, the second will fail
+    const { storage } = store
+    Object.assign(store, { storage: `${storage}-nowhere` })
     if (!(await committing.catch(() => 'failed'))) throw new Error('it was committed')
-    process.env['PATH'] = PATH
+    Object.assign(store, { storage })
     await commit(store, ...some(3))
   },
 
@@ -101,5 +101,5 @@ if (dataDir !== undefined && name !== undefined) {
   const store = new DiskObjectStore(dataDir)
   store.prepare()
   await STEPS[name]?.(store)
-  process.exit(0) // a `sync` that could not be started leaves its timer behind
+  process.exit(0)
 }

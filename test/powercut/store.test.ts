@@ -35,8 +35,11 @@ async function recorded(name: string): Promise<Recording> {
   }
 }
 
+/** A promise is the path of an object; whatever else is said is of a `sync` that failed. */
+const PROMISE = /\/[0-9a-f]{2}\/[0-9a-f]{38}$/
+
 function* lost(state: CrashState, said: readonly string[]): Generator<string> {
-  for (const path of said.join('').split('\n').filter(Boolean)) {
+  for (const path of said.join('').split('\n').filter(line => PROMISE.test(line))) {
     const file = state.find(path)
     const id = path.split('/').slice(-2).join('')
     if (!(file instanceof FileNode)) yield `${path} was promised and is not there`

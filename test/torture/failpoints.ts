@@ -13,6 +13,7 @@ import fs from 'node:fs'
 import fsp from 'node:fs/promises'
 import http from 'node:http'
 import { createRequire, registerHooks, syncBuiltinESMExports } from 'node:module'
+import { basename } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
 import { mysqlStep, placeOf, pointOf, sqliteStep } from './route-steps.js'
 import type { Phase } from './route-steps.js'
@@ -151,7 +152,7 @@ async function wrapHandles(): Promise<void> {
 
 function wrapSync(): void {
   wrap(childProcess, 'spawn', (_self, args, real) => {
-    const step = args[0] === 'sync' ? 'sync -f of the filesystem' : undefined
+    const step = basename(String(args[0])) === 'sync' ? 'sync -f of the filesystem' : undefined
     reach('before', step)
     const child = real(...args) as childProcess.ChildProcess
     if (step) child.on('close', code => code === 0 && reach('after', step))

@@ -23,7 +23,7 @@ export interface WorkerJob {
 
 export type ToWorker =
   | { readonly type: 'start'; readonly job: number; readonly work: WorkerJob }
-  | { readonly type: 'credit'; readonly job: number; readonly bytes: number }
+  | { readonly type: 'credit'; readonly job: number; readonly bytes: number; readonly memory: ArrayBuffer }
   | { readonly type: 'abort'; readonly job: number }
   | { readonly type: 'changed'; readonly job: number; readonly changed: boolean }
 
@@ -64,8 +64,8 @@ export class DeltaPool implements AsyncDisposable {
   }
 
   /**
-   * Runs one job to its end. `write` takes each chunk and resolves when there is
-   * room for more. `changed` is asked when something was absent. Rejects when the
+   * Runs one job to its end. `write` takes each chunk and resolves when it has left,
+   * so that its memory can be used again. `changed` is asked when something was absent. Rejects when the
    * job failed, `write` rejected or `signal` was aborted; nothing runs on then.
    */
   stream(
@@ -105,7 +105,9 @@ export class DeltaPool implements AsyncDisposable {
         this.#listeners.set(job, {
           chunk: chunk => {
             const bytes = chunk.byteLength
-            writing = writing.then(() => write(chunk)).then(() => say({ type: 'credit', job, bytes }))
+            const memory = chunk.buffer as ArrayBuffer
+            const give = () => worker.postMessage({ type: 'credit', job, bytes, memory } satisfies ToWorker, [memory])
+            writing = writing.then(() => write(chunk)).then(give)
             writing.catch(fail)
           },
           end: error => void writing.then(() => (error ? reject(error) : resolve()), reject),

@@ -10,10 +10,10 @@ import { DiskObjectReader } from '../../shared/store/disk-object-store.js'
 import { streamMac } from '../../shared/wire/auth.js'
 import { FRAME } from '../../shared/wire/frames.js'
 import { streamDelta, streamObjects } from './delta.js'
-import { FrameWriter } from './frame-writer.js'
+import { CHUNK_BYTES, FrameWriter } from './frame-writer.js'
 import type { FromWorker, ToWorker, WorkerJob } from './delta-pool.js'
 
-/** On their way to the main thread and not yet taken by the socket: enough to keep it busy. One large block may go beyond. */
+/** On their way to the main thread and not yet taken by the socket: enough to keep it busy. */
 const UNTAKEN_BYTES_MAX = 2 * 1024 * 1024
 
 const port = parentPort
@@ -21,6 +21,9 @@ if (!port) throw new Error('delta-worker.js is a worker thread, not a program')
 const { dataDir } = workerData as { dataDir: string }
 const objects = new DiskObjectReader(dataDir)
 const running = new Map<number, Running>()
+/** Chunks that came back: gigabytes pass through a few megabytes. */
+const spare: Buffer[] = []
+const SPARE_MAX = 16
 
 /** Above Node's pool, from which smaller buffers are cut. */
 const TRANSFER_BYTES_MIN = 128 * 1024
@@ -51,21 +54,30 @@ class Running {
       await new Promise<void>(resolve => (this.#wake = resolve))
     if (this.#aborted) throw new Gone()
     this.#untaken += chunk.byteLength
+    // copied, all of the memory behind it would be, however little of it is used
     post({ type: 'chunk', job: this.id, chunk }, ownsItsMemory(chunk) ? [chunk.buffer as ArrayBuffer] : [])
     await new Promise<void>(resolve => setImmediate(resolve)) // others' turn; and messages for us are read
   }
 }
 
-/** Handed over whole instead of copied. Pooled memory cannot be, and a small part of a large chunk is cheaper to copy. */
-const ownsItsMemory = (chunk: Buffer): boolean =>
-  chunk.byteOffset === 0 && chunk.byteLength > TRANSFER_BYTES_MIN && chunk.buffer.byteLength < 2 * chunk.byteLength
+/** Handed over instead of copied. Pooled memory cannot be: others use it too. */
+const ownsItsMemory = (chunk: Buffer): boolean => chunk.buffer.byteLength > TRANSFER_BYTES_MIN
+
+function keep(memory: ArrayBuffer): void {
+  if (memory.byteLength === CHUNK_BYTES && spare.length < SPARE_MAX) spare.push(Buffer.from(memory))
+}
 
 function post(message: FromWorker, transfer: ArrayBuffer[] = []): void {
   port?.postMessage(message, transfer)
 }
 
 async function run(job: WorkerJob, state: Running): Promise<void> {
-  const out = new FrameWriter(streamMac(job.proof.key, job.proof.nonce), chunk => state.send(chunk))
+  const mac = streamMac(job.proof.key, job.proof.nonce)
+  const out = new FrameWriter(
+    mac,
+    chunk => state.send(chunk),
+    () => spare.pop() ?? Buffer.allocUnsafeSlow(CHUNK_BYTES),
+  )
   try {
     if (job.library) await out.json(FRAME.library, job.library)
     if (job.delta) await streamDelta(job.delta, objects, out)
@@ -97,6 +109,7 @@ port.on('message', (message: ToWorker) => {
     void run(message.work, state)
     return
   }
+  if (message.type === 'credit') keep(message.memory)
   const state = running.get(message.job)
   if (message.type === 'credit') state?.credit(message.bytes)
   else if (message.type === 'abort') state?.abort()

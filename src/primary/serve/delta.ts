@@ -9,16 +9,16 @@
  * passed on as they lie on the disk; what is damaged or gone is said, not hidden.
  */
 
-import { EMPTY_ID } from '../../shared/ids.js'
+import { EMPTY_ID, ID_BYTES } from '../../shared/ids.js'
 import { IdSet } from '../../shared/seafile/id-set.js'
 import { newBlocks, newEntries } from '../../shared/seafile/tree-diff.js'
-import { FRAME } from '../../shared/wire/frames.js'
+import { FRAME, FRAME_BYTES_MAX } from '../../shared/wire/frames.js'
 import { INLINE_BLOCK_BYTES_MAX } from '../../shared/wire/sync-messages.js'
 import { newCommits } from './new-commits.js'
 import type { CommitId, RepoId } from '../../shared/ids.js'
-import type { DiskObjectReader } from '../../shared/store/disk-object-store.js'
+import type { DiskObjectReader, OpenObject } from '../../shared/store/disk-object-store.js'
 import type { FsObject } from '../../shared/seafile/objects.js'
-import type { ObjectKind, ReadObject } from '../../shared/store/object-store.js'
+import type { ObjectKind, ObjectRef, ReadObject } from '../../shared/store/object-store.js'
 import type { WantedObject } from '../../shared/wire/sync-messages.js'
 import type { FrameType } from '../../shared/wire/frames.js'
 import type { FrameWriter } from './frame-writer.js'
@@ -170,6 +170,42 @@ function writeBlock(
   }
 }
 
+/** Broke off in the middle of their frame: the next time they are read whole before anything is sent, and the reason is said. */
+const brokenOff = new Set<string>()
+const BROKEN_OFF_MAX = 10_000
+
+/** A block that was asked for by name, of any size. */
+async function writeWantedBlock(
+  out: FrameWriter,
+  objects: DiskObjectReader,
+  storeId: string,
+  id: string,
+): Promise<void> {
+  const ref = { kind: 'blocks', storeId, id } as const
+  const key = `${storeId}/${id}`
+  using file = brokenOff.has(key) ? undefined : openLarge(objects, ref)
+  if (!file) return await writeBlock(out, objects, storeId, id, Infinity)
+  await out.blockInParts(id, file.size, target => {
+    try {
+      const got = file.read(target)
+      if (got > 0) return got
+    } catch {
+      // what the disk says is read again, and said, when the block is asked for again
+    }
+    if (brokenOff.size < BROKEN_OFF_MAX) brokenOff.add(key)
+    return 0
+  })
+}
+
+/** Undefined: small enough to be read at once, or not to be opened. */
+function openLarge(objects: DiskObjectReader, ref: ObjectRef): OpenObject | undefined {
+  const opened = objects.open(ref)
+  if (opened.state !== 'open') return undefined
+  if (opened.size > INLINE_BLOCK_BYTES_MAX && opened.size <= FRAME_BYTES_MAX - ID_BYTES) return opened
+  opened[Symbol.dispose]()
+  return undefined
+}
+
 export interface ObjectsJob {
   readonly repo: RepoId
   readonly storeId: RepoId
@@ -193,7 +229,7 @@ function writeWanted(
   objects: DiskObjectReader,
   out: FrameWriter,
 ): void | Promise<void> {
-  if (kind === 'blocks') return writeBlock(out, objects, job.storeId, id, Infinity)
+  if (kind === 'blocks') return writeWantedBlock(out, objects, job.storeId, id)
   const storeId = kind === 'commits' ? job.repo : job.storeId
   return writeRead(out, FRAME_OF[kind], { kind, id }, objects.read({ kind, storeId, id }), true)
 }

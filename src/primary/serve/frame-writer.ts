@@ -17,21 +17,25 @@ import {
 import type { Absent, FrameType } from '../../shared/wire/frames.js'
 import type { Hmac } from 'node:crypto'
 
-const CHUNK_BYTES = 256 * 1024
+export const CHUNK_BYTES = 256 * 1024
 /** The receiver gives up after a minute of silence; long walks must be heard of well before. */
 const ALIVE_MS = 5_000
 
 export class FrameWriter {
-  #chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES)
+  #chunk: Buffer
   #used = 0
   #sentAt = performance.now()
   /** ABSENT frames written so far. */
   absent = 0
 
+  /** `send` owns the chunk that it is given; `room` gives another of CHUNK_BYTES. */
   constructor(
     private readonly mac: Hmac,
     private readonly send: (chunk: Buffer) => void | Promise<void>,
-  ) {}
+    private readonly room: () => Buffer = () => Buffer.allocUnsafeSlow(CHUNK_BYTES),
+  ) {
+    this.#chunk = room()
+  }
 
   json(type: FrameType, value: object): void | Promise<void> {
     return this.#frame(type, Buffer.from(JSON.stringify(value), 'utf8'))
@@ -51,6 +55,26 @@ export class FrameWriter {
     head.write(id, FRAME_HEADER_BYTES, 'hex')
     if (!provesItself(type)) this.mac.update(head).update(bytes)
     return this.#append(head, bytes)
+  }
+
+  /**
+   * A block of `size` bytes that `read` puts into our chunks part by part: a large one is never whole in memory. When
+   * `read` gives less (0), the rest is zeros, which the receiver finds to be no block: the frame's length is promised.
+   */
+  async blockInParts(id: string, size: number, read: (target: Buffer) => number): Promise<void> {
+    const head = Buffer.allocUnsafe(FRAME_HEADER_BYTES + ID_BYTES)
+    frameHeader(FRAME.block, ID_BYTES + size).copy(head)
+    head.write(id, FRAME_HEADER_BYTES, 'hex')
+    await this.#append(head, Buffer.alloc(0))
+    for (let left = size; left > 0;) {
+      const target = this.#chunk.subarray(this.#used, Math.min(CHUNK_BYTES, this.#used + left))
+      const got = read(target)
+      if (got === 0) target.fill(0)
+      const filled = got === 0 ? target.byteLength : got
+      this.#used += filled
+      left -= filled
+      if (this.#used === CHUNK_BYTES) await this.flush()
+    }
   }
 
   blockRef(id: string, size: number): void | Promise<void> {
@@ -76,7 +100,7 @@ export class FrameWriter {
   flush(): void | Promise<void> {
     if (this.#used === 0) return
     const chunk = this.#chunk.subarray(0, this.#used)
-    this.#chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES)
+    this.#chunk = this.room()
     this.#used = 0
     this.#sentAt = performance.now()
     return this.send(chunk)

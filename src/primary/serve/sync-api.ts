@@ -233,7 +233,7 @@ async function sendStream(
   const write = async (chunk: Uint8Array) => {
     for (const piece of parts.rate.pieces(chunk)) {
       await parts.rate.take(piece.byteLength, signal)
-      if (!response.write(piece)) await drained(response, signal)
+      await sent(response, piece, signal)
     }
   }
   const changed = () => hasChanged(library, parts, signal)
@@ -253,19 +253,16 @@ async function hasChanged(before: LibraryRead, parts: SyncApiParts, signal: Abor
   )
 }
 
-function drained(response: ServerResponse, signal: AbortSignal): Promise<void> {
+/** Resolves when the kernel has it: the memory may be used again. */
+function sent(response: ServerResponse, piece: Uint8Array, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason as Error) // nobody will say so again
-    const done = () => {
-      response.off('drain', done)
-      signal.removeEventListener('abort', stop)
-      resolve()
-    }
-    const stop = () => {
-      response.off('drain', done)
-      reject(signal.reason as Error)
-    }
-    response.once('drain', done)
+    const stop = () => reject(signal.reason as Error)
     signal.addEventListener('abort', stop, { once: true })
+    response.write(piece, error => {
+      signal.removeEventListener('abort', stop)
+      if (error) reject(error)
+      else resolve()
+    })
   })
 }

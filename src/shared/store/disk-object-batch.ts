@@ -10,7 +10,7 @@
  * batches wait.
  */
 
-import { closeSync, constants, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, constants, existsSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { dirname } from 'node:path'
 import { systemCode } from '../errors.js'
@@ -50,9 +50,10 @@ export class DiskObjectBatch implements ObjectBatch {
 
   put(object: VerifiedObject): void | Promise<void> {
     if (this.#failure) throw storeError('store objects', this.#failure)
+    const path = this.#store.path(object.ref)
     // what is there and whole stays; what is there and damaged is replaced by what is verified
-    if (this.#store.read(object.ref).state === 'whole') return this.found(object.ref)
-    this.#write(this.#store.path(object.ref), object.bytes)
+    if (existsSync(path) && this.#store.read(object.ref).state === 'whole') return this.found(object.ref)
+    this.#write(path, object.bytes)
     if (this.#written.length < BATCH_OBJECTS_MAX && this.#bytes < BATCH_BYTES_MAX) return
     const before = this.#flushing
     this.#startFlush()
@@ -165,16 +166,19 @@ export class DiskObjectBatch implements ObjectBatch {
   }
 
   #place(file: Written): void {
+    const directory = dirname(file.path)
+    if (!this.#store.seen.has(directory)) this.#makeDirectory(directory)
     try {
       renameSync(file.temp, file.path)
     } catch (error) {
       if (systemCode(error) !== 'ENOENT') throw error
-      this.#makeDirectory(dirname(file.path))
+      this.#makeDirectory(directory) // somebody took it away
       renameSync(file.temp, file.path)
     }
   }
 
   #makeDirectory(dir: string): void {
+    this.#store.seen.add(dir)
     const first = mkdirSync(dir, { recursive: true, mode: 0o755 })
     if (first === undefined) return
     for (let made = dir; made.length >= first.length; made = dirname(made)) this.#store.settled.delete(made)

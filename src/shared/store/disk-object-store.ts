@@ -24,6 +24,29 @@ export type RawRead =
   | { readonly state: 'missing' }
   | { readonly state: 'unreadable'; readonly why: string }
 
+/** A file that is read from its beginning to its end. */
+export class OpenObject implements Disposable {
+  readonly state = 'open'
+  #at = 0
+
+  constructor(
+    private readonly fd: number,
+    /** Bytes, when it was opened. */
+    readonly size: number,
+  ) {}
+
+  /** Fills `target`, or what the file still has of it; 0 at its end. Throws what the disk says. */
+  read(target: Buffer): number {
+    const got = readSync(this.fd, target, 0, target.byteLength, this.#at)
+    this.#at += got
+    return got
+  }
+
+  [Symbol.dispose](): void {
+    closeSync(this.fd)
+  }
+}
+
 export class DiskObjectReader implements ObjectReader {
   readonly storage: string
 
@@ -74,6 +97,22 @@ export class DiskObjectReader implements ObjectReader {
     }
   }
 
+  /** For a large object that is passed on in parts; its holder closes it. */
+  open(ref: ObjectRef): OpenObject | { readonly state: 'missing' } | { readonly state: 'unreadable'; why: string } {
+    let fd: number
+    try {
+      fd = openSync(this.path(ref), 'r')
+    } catch (error) {
+      return failedRead(error)
+    }
+    try {
+      return new OpenObject(fd, fstatSync(fd).size)
+    } catch (error) {
+      closeSync(fd)
+      return failedRead(error)
+    }
+  }
+
   async *list(kind: ObjectKind, storeId: string): AsyncIterable<ObjectRef> {
     const dir = join(this.storage, kind, storeId)
     for (const prefix of namesIn(dir)) {
@@ -89,7 +128,9 @@ export class DiskObjectReader implements ObjectReader {
 export class DiskObjectStore extends DiskObjectReader implements ObjectStore {
   readonly tempDir: string
   /** Of the object tree: their entries were synced since they were made, so a batch need not do it again. */
-  readonly settled = new SettledDirectories()
+  readonly settled = new DirectorySet()
+  /** Of the object tree: they were there. An error for each new one costs more than the rest of storing an object. */
+  readonly seen = new DirectorySet()
 
   constructor(dataDir: string) {
     super(dataDir)
@@ -109,12 +150,12 @@ export class DiskObjectStore extends DiskObjectReader implements ObjectStore {
   }
 }
 
-/** A million libraries have 768 million directories: forgotten now and then, and synced once more. */
-const SETTLED_MAX = 10_000
+/** A million libraries have 768 million directories: forgotten now and then, and synced or looked for once more. */
+const DIRECTORIES_MAX = 10_000
 
-export class SettledDirectories extends Set<string> {
+export class DirectorySet extends Set<string> {
   override add(dir: string): this {
-    if (this.size >= SETTLED_MAX) this.clear()
+    if (this.size >= DIRECTORIES_MAX) this.clear()
     return super.add(dir)
   }
 }

@@ -9,7 +9,7 @@
  */
 
 import { spawn } from 'node:child_process'
-import { fsync, openSync, closeSync } from 'node:fs'
+import { closeSync, existsSync, fsync, openSync } from 'node:fs'
 import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { BackupError, systemCode } from '../errors.js'
@@ -70,10 +70,13 @@ export const syncFd = (fd: number): Promise<void> =>
 /** How long one `sync -f` may take before the disk is called failing: a slow disk with gigabytes of dirty pages needs minutes. */
 const SYNC_MS_MAX = 15 * 60_000
 
+/** By its path: a name would be looked for in one place after the other, each time anew. */
+const SYNC = ['/usr/bin/sync', '/bin/sync'].find(path => existsSync(path)) ?? 'sync'
+
 /** Everything written so far to the filesystem that holds `path` is durable when it resolves (syncfs(2) by coreutils). */
 export function syncFilesystem(path: string): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = spawn('sync', ['-f', path], { stdio: ['ignore', 'ignore', 'pipe'], timeout: SYNC_MS_MAX })
+    const child = spawn(SYNC, ['-f', path], { stdio: ['ignore', 'ignore', 'pipe'], timeout: SYNC_MS_MAX })
     let stderr = ''
     child.stderr.on('data', (chunk: Buffer) => (stderr = (stderr + chunk.toString()).slice(-500)))
     child.on('error', error =>

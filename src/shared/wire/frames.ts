@@ -130,28 +130,43 @@ export function decodeJson(payload: Buffer, what: string): Record<string, unknow
 export const broken = (what: string): BackupError =>
   new BackupError('PROTOCOL_BROKEN', `read the other side's answer: it sent ${what}`)
 
+/** Payloads from here on are gathered in one place that is used again: gigabytes of blocks pass through a few megabytes. */
+const LARGE_BYTES = 512 * 1024
+/** What is gathered for one payload at first: a length may be announced that never comes. */
+const LARGE_BYTES_FIRST = 8 * 1024 * 1024 + ID_BYTES
+/** More is not kept for the next one. */
+const LARGE_BYTES_KEPT = 16 * 1024 * 1024
+
 /**
- * Cuts a byte stream into frames. Chunks are joined once a frame, never grown
- * step by step. Payloads may share memory with the chunks: whoever keeps one copies it.
+ * Cuts a byte stream into frames. Small ones are cut from the chunks or joined once; a large one is gathered as it
+ * comes. A payload is good until the next frame is asked for: whoever keeps one copies it.
  */
 export class FrameReader {
   #chunks: Buffer[] = []
   #bytes = 0
   #needed = FRAME_HEADER_BYTES
-  #type: FrameType | undefined;
+  #type: FrameType | undefined
+  #large = Buffer.alloc(0)
+  /** Of a large payload that is coming; 0 else. */
+  #gathered = 0;
 
   /** Throws PROTOCOL_BROKEN at the first byte that cannot be ours. */
   *push(chunk: Buffer): Iterable<Frame> {
     this.#chunks.push(chunk)
     this.#bytes += chunk.byteLength
-    while (this.#bytes >= this.#needed) {
+    for (;;) {
+      if (this.#type !== undefined && this.#needed >= LARGE_BYTES) this.#gather(this.#needed)
+      if (this.#gathered + this.#bytes < this.#needed) return
       if (this.#type === undefined) {
         this.#readHeader(this.#take(FRAME_HEADER_BYTES))
       } else {
-        const frame = { type: this.#type, payload: this.#take(this.#needed) }
+        const payload = this.#gathered > 0 ? this.#large.subarray(0, this.#needed) : this.#take(this.#needed)
+        const frame = { type: this.#type, payload }
         this.#type = undefined
         this.#needed = FRAME_HEADER_BYTES
+        this.#gathered = 0
         yield frame
+        if (this.#large.byteLength > LARGE_BYTES_KEPT) this.#large = Buffer.alloc(0)
       }
     }
   }
@@ -159,6 +174,28 @@ export class FrameReader {
   /** True between frames: a stream that ends elsewhere was cut. */
   get atBoundary(): boolean {
     return this.#bytes === 0 && this.#type === undefined
+  }
+
+  /** Puts what has come of a large payload where it belongs. Room grows with what comes, never with what is announced. */
+  #gather(length: number): void {
+    while (this.#bytes > 0 && this.#gathered < length) {
+      const first = this.#chunks[0] as Buffer
+      const part = this.#take(Math.min(first.byteLength, length - this.#gathered))
+      const filled = this.#gathered + part.byteLength
+      if (filled > this.#large.byteLength) this.#grow(Math.max(filled, Math.min(length, this.#nextRoom)))
+      part.copy(this.#large, this.#gathered)
+      this.#gathered = filled
+    }
+  }
+
+  get #nextRoom(): number {
+    return Math.max(LARGE_BYTES_FIRST, 2 * this.#large.byteLength)
+  }
+
+  #grow(bytes: number): void {
+    const grown = Buffer.allocUnsafeSlow(bytes)
+    this.#large.copy(grown, 0, 0, this.#gathered)
+    this.#large = grown
   }
 
   #readHeader(header: Buffer): void {
