@@ -26,8 +26,8 @@ const FETCH_BYTES = 32 * 1024 * 1024
 const FETCH_OBJECTS = 256
 /** Requests for blocks at once: while one is being written the next is on its way. */
 const FETCHES_AT_ONCE = 2
-/** By name, when the stream did not bring them. */
-const ASK_OBJECTS = 1_000
+/** By name, in one request. */
+export const ASK_OBJECTS = 1_000
 const PROGRESS_MS = 200
 
 interface NamedBlock {
@@ -63,8 +63,8 @@ export class ObjectIntake implements AsyncDisposable {
   readonly #fetches = new Set<Promise<void>>()
   readonly #stop = new AbortController()
   #fetchFailure: Error | undefined
-  #objects = 0
-  #bytes = 0
+  readonly #stored = { objects: 0, bytes: 0 }
+  readonly #found = { objects: 0, bytes: 0 }
   #progressAt = 0
   readonly #startedAt = performance.now()
 
@@ -75,7 +75,13 @@ export class ObjectIntake implements AsyncDisposable {
 
   /** Stored by this pull: objects, and their bytes as they lie on the disk. */
   get stored(): { readonly objects: number; readonly bytes: number } {
-    return { objects: this.#objects, bytes: this.#bytes }
+    return { ...this.#stored }
+  }
+
+  /** Stored by this pull, or found whole: what a checkpoint saves from being read once more. */
+  get done(): { readonly objects: number; readonly bytes: number } {
+    const [stored, found] = [this.#stored, this.#found]
+    return { objects: stored.objects + found.objects, bytes: stored.bytes + found.bytes }
   }
 
   holes(): Hole[] {
@@ -90,12 +96,12 @@ export class ObjectIntake implements AsyncDisposable {
     const object = this.#verified(kind, id, frame.payload.subarray(ID_BYTES))
     if (!object) return
     const putting = this.#batch.put(object)
-    this.#count(object.bytes.byteLength)
+    this.#count(this.#stored, object)
     const next = this.#options.frontier.arrived(object)
     if (putting || next) return Promise.all([putting, next]).then(() => undefined)
   }
 
-  /** A large block that the delta only names. */
+  /** A block that only its name came of, to be fetched if it is not here. `size` 0: not known. */
   blockRef(block: NamedBlock): void | Promise<void> {
     if (!this.#options.frontier.expects('blocks', block.id)) return
     this.#named.push(block)
@@ -111,6 +117,7 @@ export class ObjectIntake implements AsyncDisposable {
   /** Is here already: durable too once this is committed. */
   found(object: VerifiedObject): void | Promise<void> {
     this.#batch.found(object.ref)
+    this.#count(this.#found, object)
     return this.#options.frontier.arrived(object)
   }
 
@@ -224,9 +231,9 @@ export class ObjectIntake implements AsyncDisposable {
     if (this.#fetchFailure !== undefined) throw this.#fetchFailure
   }
 
-  #count(bytes: number): void {
-    this.#objects += 1
-    this.#bytes += bytes
+  #count(where: { objects: number; bytes: number }, { bytes }: VerifiedObject): void {
+    where.objects += 1
+    where.bytes += bytes.byteLength
     const now = performance.now()
     if (now - this.#progressAt < PROGRESS_MS) return
     this.#progressAt = now
@@ -235,8 +242,7 @@ export class ObjectIntake implements AsyncDisposable {
 
   #progress(now: number): SyncProgress {
     return {
-      objects: this.#objects,
-      bytes: this.#bytes,
+      ...this.done,
       objectsWanted: this.#options.frontier.size,
       bytesWanted: this.#namedBytes,
       elapsedMs: Math.round(now - this.#startedAt),
