@@ -3,11 +3,12 @@
  *
  * Large blocks are only named in a delta; they are fetched here, a few requests
  * at a time, after a look at our own store: what is there and whole never
- * travels again. The stream that names them is held back while too many wait.
+ * travels again, nor does what another library holds. The stream that names them is held back while too many wait.
  */
 
 import { FRAME, broken, decodeAbsent, frameId } from '../../shared/wire/frames.js'
 import { ID_BYTES } from '../../shared/ids.js'
+import { INLINE_BLOCK_BYTES_MAX } from '../../shared/wire/sync-messages.js'
 import { NotWhatItsNameSays, verify } from '../../shared/store/verify.js'
 import { primaryChanged } from './same-rules.js'
 import type { RepoId } from '../../shared/ids.js'
@@ -16,6 +17,7 @@ import type { VerifiedObject } from '../../shared/store/verify.js'
 import type { SyncProgress } from '../../shared/wire/control-messages.js'
 import type { Absent, Frame } from '../../shared/wire/frames.js'
 import type { EndFrame, WantedObject } from '../../shared/wire/sync-messages.js'
+import type { BlockIndex } from '../state/block-index.js'
 import type { Hole } from './damage.js'
 import type { Frontier } from './frontier.js'
 import type { PullEvents } from './pull.js'
@@ -40,6 +42,7 @@ export interface IntakeOptions {
   readonly storeId: RepoId
   readonly client: PrimaryClient
   readonly store: ObjectStore
+  readonly blocks: BlockIndex
   readonly frontier: Frontier
   readonly events: PullEvents
   readonly signal: AbortSignal
@@ -97,6 +100,7 @@ export class ObjectIntake implements AsyncDisposable {
     if (!object) return
     const putting = this.#batch.put(object)
     this.#count(this.#stored, object)
+    this.#note(object)
     const next = this.#options.frontier.arrived(object)
     if (putting || next) return Promise.all([putting, next]).then(() => undefined)
   }
@@ -118,6 +122,7 @@ export class ObjectIntake implements AsyncDisposable {
   found(object: VerifiedObject): void | Promise<void> {
     this.#batch.found(object.ref)
     this.#count(this.#found, object)
+    this.#note(object)
     return this.#options.frontier.arrived(object)
   }
 
@@ -215,16 +220,37 @@ export class ObjectIntake implements AsyncDisposable {
   async #fetch(blocks: readonly NamedBlock[]): Promise<void> {
     const { store, storeId, client, repo, signal } = this.#options
     const wanted: WantedObject[] = []
-    for (const { id } of blocks) {
+    for (const block of blocks) {
+      const { id } = block
       const read = await store.read({ kind: 'blocks', storeId, id })
       if (read.state === 'whole') await this.found(read.object)
-      else wanted.push({ kind: 'blocks', id })
+      else if (!(await this.#share(block))) wanted.push({ kind: 'blocks', id })
       await new Promise<void>(resolve => setImmediate(resolve)) // reading back 8 MB: let others have their turn
     }
     if (wanted.length === 0) return
     const both = AbortSignal.any([signal, this.#stop.signal])
     expectUnchanged(await client.objects({ repo, objects: wanted }, frame => this.#answer(frame), both), repo)
     // what did not come, or came corrupt, is still expected and will be asked for by name
+  }
+
+  /** Only what the primary says it has of this library: a name that somebody made up must not open another's blocks. */
+  async #share({ id, size }: NamedBlock): Promise<boolean> {
+    const { blocks, storeId } = this.#options
+    const other = size === 0 ? undefined : blocks.find(id)
+    if (other === undefined || other === storeId) return false
+    const ref = { kind: 'blocks', storeId, id } as const
+    const object = await this.#batch.share(ref, { ...ref, storeId: other })
+    if (!object) return false
+    this.#count(this.#found, object)
+    this.#note(object)
+    await this.#options.frontier.arrived(object)
+    return true
+  }
+
+  /** Smaller blocks travel with the delta: nobody looks for them. */
+  #note({ ref, bytes }: VerifiedObject): void {
+    if (ref.kind === 'blocks' && bytes.byteLength > INLINE_BLOCK_BYTES_MAX)
+      this.#options.blocks.note(ref.id, this.#options.storeId)
   }
 
   #throwIfFailed(): void {

@@ -27,6 +27,7 @@ import type { ObjectStore } from '../../shared/store/object-store.js'
 import type { DamagedObject, SyncProgress } from '../../shared/wire/control-messages.js'
 import type { Frame } from '../../shared/wire/frames.js'
 import type { DeltaRequest, LibraryFrame } from '../../shared/wire/sync-messages.js'
+import type { BlockIndex } from '../state/block-index.js'
 import type { Hole } from './damage.js'
 import type { Relation } from './own-history.js'
 import type { PrimaryClient } from './primary-client.js'
@@ -59,6 +60,13 @@ export interface PullEvents {
   progress(progress: SyncProgress): void
 }
 
+export interface PullParts {
+  readonly client: PrimaryClient
+  readonly store: ObjectStore
+  readonly blocks: BlockIndex
+  readonly events: PullEvents
+}
+
 export type PullResult =
   /** The primary's rows, and no head with them. */
   | { readonly kind: 'headless'; readonly library: LibraryFrame }
@@ -86,11 +94,7 @@ class Refused extends Error {
   }
 }
 
-export async function pullLibrary(
-  job: PullJob,
-  parts: { client: PrimaryClient; store: ObjectStore; events: PullEvents },
-  signal: AbortSignal,
-): Promise<PullResult> {
+export async function pullLibrary(job: PullJob, parts: PullParts, signal: AbortSignal): Promise<PullResult> {
   await using pull = new Pull(job, parts, signal)
   return await pull.run() // awaited here: it is disposed on the way out
 }
@@ -112,7 +116,7 @@ class Pull implements AsyncDisposable {
 
   constructor(
     private readonly job: PullJob,
-    private readonly parts: { client: PrimaryClient; store: ObjectStore; events: PullEvents },
+    private readonly parts: PullParts,
     private readonly signal: AbortSignal,
   ) {
     this.#readOwn = factsFrom(parts.store, job.repo)

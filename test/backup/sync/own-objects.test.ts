@@ -1,9 +1,10 @@
 /** A store that holds any part of a library, some of it damaged: what is asked for is the rest, and nothing else. */
 
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import fc from 'fast-check'
 import t from 'tap'
+import { BlockIndex } from '../../../src/backup/state/block-index.js'
 import { Frontier } from '../../../src/backup/sync/frontier.js'
 import { ObjectIntake } from '../../../src/backup/sync/object-intake.js'
 import { factsFrom } from '../../../src/backup/sync/own-history.js'
@@ -69,7 +70,8 @@ async function adopt(store: DiskObjectStore, primary: readonly VerifiedObject[])
   const frontier = new Frontier({ ...where, ...order })
   await frontier.begin()
   const events = { library: async () => {}, checkpoint() {}, progress() {} }
-  await using intake = new ObjectIntake({ ...where, client, frontier, events, signal: never })
+  using blocks = new BlockIndex(join(store.dataDir, 'blocks.idx'))
+  await using intake = new ObjectIntake({ ...where, blocks, client, frontier, events, signal: never })
   using own = new OwnObjects({ ...where, frontier, intake, signal: never })
   await own.settle() // the commits
   frontier.beginTrees(null)
