@@ -46,7 +46,7 @@ export async function runBackup(config: BackupConfig, log: Log, signal: AbortSig
   using _lock = lockState(config.stateDir)
   using db = disposable(openStateDb(config.stateDir))
   const states = new LibraryStates(db.value)
-  const { rpoMs, sweepIntervalMs } = config
+  const { dataDir, stateDir, rpoMs, sweepIntervalMs } = config
   const control = new BackupControl(states, { primaryUrl: shown(config.primaryUrls), rpoMs, sweepIntervalMs })
   await using _control = await startControlApi({
     socketPath: join(config.stateDir, 'control.sock'),
@@ -57,7 +57,7 @@ export async function runBackup(config: BackupConfig, log: Log, signal: AbortSig
   await using catalog = await openCatalogPatiently(config, log, AbortSignal.any([signal, death.signal]))
   await recallLibraries({ catalog, states, log }, signal)
   await using client = new PrimaryClient(primary)
-  await using pool = new PullPool({ dataDir: config.dataDir, primary, threads: config.workers, onDeath })
+  await using pool = new PullPool({ dataDir, stateDir, primary, threads: config.workers, onDeath })
   await using engine = new SyncEngine({ catalog, states, store, pool, log, workers: config.workers, onDeath })
   const looking = {
     states,

@@ -155,7 +155,12 @@ export const event = fc.oneof(
     degraded: orNull(words),
   }),
 )
-export const deltaRequest = record({ repo: repoId, have: orNull(commitId), haveSince: fc.maxSafeInteger() })
+export const deltaRequest = record({
+  repo: repoId,
+  have: orNull(commitId),
+  haveSince: fc.maxSafeInteger(),
+  commitsAlone: fc.boolean(),
+})
 export const objectsRequest = record<ObjectsRequest>({
   repo: repoId,
   objects: fc.array(record({ kind, id: objectId }), { maxLength: 20 }),
@@ -209,7 +214,8 @@ const MESSAGES: readonly Decoder[] = [
     cases: jsonCases(deltaRequest),
     decode: decodeDeltaRequest,
     refuses: broken,
-    right: ({ repo, have, haveSince }: DeltaRequest) => isRepoId(repo) && isIdOrNull(have) && isInteger(haveSince),
+    right: ({ repo, have, haveSince, commitsAlone }: DeltaRequest) =>
+      isRepoId(repo) && isIdOrNull(have) && isInteger(haveSince) && typeof commitsAlone === 'boolean',
   },
   {
     name: 'objects-request',

@@ -1,6 +1,6 @@
 /** Run under strace by store.test.ts: what several users of one store do, one after another. Says what was committed. */
 
-import { fsyncSync, mkdirSync, openSync, renameSync, writeSync } from 'node:fs'
+import { fsyncSync, mkdirSync, openSync, renameSync, writeFileSync, writeSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { makeDirectory } from '../../src/shared/durable-directory.js'
 import { lockState } from '../../src/shared/state-lock.js'
@@ -32,6 +32,14 @@ function placedAndKilled(store: DiskObjectStore, object: VerifiedObject): void {
   mkdirSync(dirname(store.path(object.ref)), { recursive: true })
   renameSync(temp, store.path(object.ref))
 }
+
+/** By a pull that has yet to commit. */
+function placedAndNotSynced(store: DiskObjectStore, { ref, bytes }: VerifiedObject): void {
+  mkdirSync(dirname(store.path(ref)), { recursive: true })
+  writeFileSync(store.path(ref), bytes, { mode: 0o600 })
+}
+
+const OTHER_REPO = '0b1ec700-0000-4000-8000-000000000002'
 
 const STEPS: Readonly<Record<string, (store: DiskObjectStore) => Promise<void>>> = {
   few: store => commit(store, ...some(5)),
@@ -77,6 +85,20 @@ const STEPS: Readonly<Record<string, (store: DiskObjectStore) => Promise<void>>>
     for (const { ref } of some(3)) batch.found(ref)
     await batch.commit(never)
     promise(store, some(3))
+  },
+
+  'blocks that another library holds and did not make durable': async store => {
+    for (const count of [3, 80]) {
+      const batch = store.openBatch()
+      const objects = some(count)
+      for (const object of objects) {
+        const theirs = { ...object, ref: { ...object.ref, storeId: OTHER_REPO } }
+        if (store.read(theirs.ref).state !== 'whole') placedAndNotSynced(store, theirs)
+        await batch.share(object.ref, theirs.ref)
+      }
+      await batch.commit(never)
+      promise(store, objects)
+    }
   },
 
   'a state directory that was made': async store => {

@@ -42,8 +42,8 @@ export const TRACED_CALLS = [
   'fsync,fdatasync,sync_file_range,sync,syncfs,copy_file_range,sendfile,splice,mmap',
 ].join(',')
 
-/** Of no use after a crash (an index that SQLite makes anew), or no file at all. */
-const NOT_KEPT = /-shm$|\/control\.sock[^/]*$|\/lock(-journal)?$/
+/** Of no use after a crash (an index that SQLite makes anew, hints that prove nothing), or no file at all. */
+const NOT_KEPT = /-shm$|\/blocks\.idx$|\/control\.sock[^/]*$|\/lock(-journal)?$/
 
 export const isKept = (path: string): boolean => !NOT_KEPT.test(path)
 

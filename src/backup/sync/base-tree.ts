@@ -16,8 +16,7 @@ import type { CommitId, RepoId } from '../../shared/ids.js'
 import type { ObjectStore } from '../../shared/store/object-store.js'
 import type { DamagedObject } from '../../shared/wire/control-messages.js'
 import type { WantedObject } from '../../shared/wire/sync-messages.js'
-import type { PrimaryClient } from './primary-client.js'
-import type { PullEvents } from './pull.js'
+import type { PullParts } from './pull.js'
 
 export interface BaseOrder {
   readonly origin: RepoId
@@ -32,7 +31,7 @@ const HEAD_ALONE = 0
 /** Durable when it resolves, but for what is returned. */
 export async function pullBaseTree(
   { origin, commit, known }: BaseOrder,
-  parts: { client: PrimaryClient; store: ObjectStore; events: PullEvents },
+  parts: PullParts,
   signal: AbortSignal,
 ): Promise<DamagedObject[]> {
   if (commit === known) return []

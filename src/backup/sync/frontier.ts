@@ -60,6 +60,7 @@ export class Frontier {
   readonly #vouched: Ancestors | undefined
   readonly #bases = new Map<string, FsObject | undefined>()
   #baseRoot: string | null = null
+  #watcher: ((wanted: WantedObject) => void) | undefined
 
   constructor(private readonly options: FrontierOptions) {
     const { base, readFacts } = options
@@ -91,6 +92,11 @@ export class Frontier {
 
   outstanding(): WantedObject[] {
     return [...this.#expected].map(([id, { kind }]) => ({ kind, id }))
+  }
+
+  /** Tells of everything expected from now on, as it becomes so: whoever looks for it must not search all each time. */
+  watch(watcher: ((wanted: WantedObject) => void) | undefined): void {
+    this.#watcher = watcher
   }
 
   /** True while an fs object or a block is expected: then no tree that began is whole. */
@@ -199,7 +205,7 @@ export class Frontier {
     }
     if (this.#expected.has(id) || this.#givenUp.has(id) || (await this.#isVouched(id))) return
     this.#optional.delete(id)
-    this.#expected.set(id, { kind: 'commits', base: null })
+    this.#want(id, { kind: 'commits', base: null })
   }
 
   async #isVouched(id: CommitId): Promise<boolean> {
@@ -219,7 +225,12 @@ export class Frontier {
 
   #expect(id: string, expected: Expected): void {
     if (expected.kind !== 'commits' && !this.#seen.add(id)) return
+    this.#want(id, expected)
+  }
+
+  #want(id: string, expected: Expected): void {
     this.#expected.set(id, expected)
+    this.#watcher?.({ kind: expected.kind, id })
   }
 
   #fsArrived(fs: FsObject, baseId: string | null): void | Promise<void> {

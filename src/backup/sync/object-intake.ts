@@ -3,11 +3,12 @@
  *
  * Large blocks are only named in a delta; they are fetched here, a few requests
  * at a time, after a look at our own store: what is there and whole never
- * travels again. The stream that names them is held back while too many wait.
+ * travels again, nor does what another library holds. The stream that names them is held back while too many wait.
  */
 
 import { FRAME, broken, decodeAbsent, frameId } from '../../shared/wire/frames.js'
 import { ID_BYTES } from '../../shared/ids.js'
+import { INLINE_BLOCK_BYTES_MAX } from '../../shared/wire/sync-messages.js'
 import { NotWhatItsNameSays, verify } from '../../shared/store/verify.js'
 import { primaryChanged } from './same-rules.js'
 import type { RepoId } from '../../shared/ids.js'
@@ -16,6 +17,7 @@ import type { VerifiedObject } from '../../shared/store/verify.js'
 import type { SyncProgress } from '../../shared/wire/control-messages.js'
 import type { Absent, Frame } from '../../shared/wire/frames.js'
 import type { EndFrame, WantedObject } from '../../shared/wire/sync-messages.js'
+import type { BlockIndex } from '../state/block-index.js'
 import type { Hole } from './damage.js'
 import type { Frontier } from './frontier.js'
 import type { PullEvents } from './pull.js'
@@ -26,8 +28,8 @@ const FETCH_BYTES = 32 * 1024 * 1024
 const FETCH_OBJECTS = 256
 /** Requests for blocks at once: while one is being written the next is on its way. */
 const FETCHES_AT_ONCE = 2
-/** By name, when the stream did not bring them. */
-const ASK_OBJECTS = 1_000
+/** By name, in one request. */
+export const ASK_OBJECTS = 1_000
 const PROGRESS_MS = 200
 
 interface NamedBlock {
@@ -40,6 +42,7 @@ export interface IntakeOptions {
   readonly storeId: RepoId
   readonly client: PrimaryClient
   readonly store: ObjectStore
+  readonly blocks: BlockIndex
   readonly frontier: Frontier
   readonly events: PullEvents
   readonly signal: AbortSignal
@@ -63,8 +66,8 @@ export class ObjectIntake implements AsyncDisposable {
   readonly #fetches = new Set<Promise<void>>()
   readonly #stop = new AbortController()
   #fetchFailure: Error | undefined
-  #objects = 0
-  #bytes = 0
+  readonly #stored = { objects: 0, bytes: 0 }
+  readonly #found = { objects: 0, bytes: 0 }
   #progressAt = 0
   readonly #startedAt = performance.now()
 
@@ -75,7 +78,13 @@ export class ObjectIntake implements AsyncDisposable {
 
   /** Stored by this pull: objects, and their bytes as they lie on the disk. */
   get stored(): { readonly objects: number; readonly bytes: number } {
-    return { objects: this.#objects, bytes: this.#bytes }
+    return { ...this.#stored }
+  }
+
+  /** Stored by this pull, or found whole: what a checkpoint saves from being read once more. */
+  get done(): { readonly objects: number; readonly bytes: number } {
+    const [stored, found] = [this.#stored, this.#found]
+    return { objects: stored.objects + found.objects, bytes: stored.bytes + found.bytes }
   }
 
   holes(): Hole[] {
@@ -90,12 +99,13 @@ export class ObjectIntake implements AsyncDisposable {
     const object = this.#verified(kind, id, frame.payload.subarray(ID_BYTES))
     if (!object) return
     const putting = this.#batch.put(object)
-    this.#count(object.bytes.byteLength)
+    this.#count(this.#stored, object)
+    this.#note(object)
     const next = this.#options.frontier.arrived(object)
     if (putting || next) return Promise.all([putting, next]).then(() => undefined)
   }
 
-  /** A large block that the delta only names. */
+  /** A block that only its name came of, to be fetched if it is not here. `size` 0: not known. */
   blockRef(block: NamedBlock): void | Promise<void> {
     if (!this.#options.frontier.expects('blocks', block.id)) return
     this.#named.push(block)
@@ -111,6 +121,8 @@ export class ObjectIntake implements AsyncDisposable {
   /** Is here already: durable too once this is committed. */
   found(object: VerifiedObject): void | Promise<void> {
     this.#batch.found(object.ref)
+    this.#count(this.#found, object)
+    this.#note(object)
     return this.#options.frontier.arrived(object)
   }
 
@@ -208,10 +220,11 @@ export class ObjectIntake implements AsyncDisposable {
   async #fetch(blocks: readonly NamedBlock[]): Promise<void> {
     const { store, storeId, client, repo, signal } = this.#options
     const wanted: WantedObject[] = []
-    for (const { id } of blocks) {
+    for (const block of blocks) {
+      const { id } = block
       const read = await store.read({ kind: 'blocks', storeId, id })
       if (read.state === 'whole') await this.found(read.object)
-      else wanted.push({ kind: 'blocks', id })
+      else if (!(await this.#share(block))) wanted.push({ kind: 'blocks', id })
       await new Promise<void>(resolve => setImmediate(resolve)) // reading back 8 MB: let others have their turn
     }
     if (wanted.length === 0) return
@@ -220,13 +233,33 @@ export class ObjectIntake implements AsyncDisposable {
     // what did not come, or came corrupt, is still expected and will be asked for by name
   }
 
+  /** Only what the primary says it has of this library: a name that somebody made up must not open another's blocks. */
+  async #share({ id, size }: NamedBlock): Promise<boolean> {
+    const { blocks, storeId } = this.#options
+    const other = size === 0 ? undefined : blocks.find(id)
+    if (other === undefined || other === storeId) return false
+    const ref = { kind: 'blocks', storeId, id } as const
+    const object = await this.#batch.share(ref, { ...ref, storeId: other })
+    if (!object) return false
+    this.#count(this.#found, object)
+    this.#note(object)
+    await this.#options.frontier.arrived(object)
+    return true
+  }
+
+  /** Smaller blocks travel with the delta: nobody looks for them. */
+  #note({ ref, bytes }: VerifiedObject): void {
+    if (ref.kind === 'blocks' && bytes.byteLength > INLINE_BLOCK_BYTES_MAX)
+      this.#options.blocks.note(ref.id, this.#options.storeId)
+  }
+
   #throwIfFailed(): void {
     if (this.#fetchFailure !== undefined) throw this.#fetchFailure
   }
 
-  #count(bytes: number): void {
-    this.#objects += 1
-    this.#bytes += bytes
+  #count(where: { objects: number; bytes: number }, { bytes }: VerifiedObject): void {
+    where.objects += 1
+    where.bytes += bytes.byteLength
     const now = performance.now()
     if (now - this.#progressAt < PROGRESS_MS) return
     this.#progressAt = now
@@ -235,8 +268,7 @@ export class ObjectIntake implements AsyncDisposable {
 
   #progress(now: number): SyncProgress {
     return {
-      objects: this.#objects,
-      bytes: this.#bytes,
+      ...this.done,
       objectsWanted: this.#options.frontier.size,
       bytesWanted: this.#namedBytes,
       elapsedMs: Math.round(now - this.#startedAt),

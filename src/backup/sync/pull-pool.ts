@@ -14,6 +14,7 @@ import type { PullEvents, PullJob, PullResult, Vouched } from './pull.js'
 
 export interface PullerData {
   readonly dataDir: string
+  readonly stateDir: string
   readonly primary: PrimaryAddress
 }
 

@@ -5,10 +5,12 @@
  * pulls take turns in one thread, whenever one of them waits for the network or the disk.
  */
 
+import { join } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
 import { asBackupError, isAbort, systemCode } from '../../shared/errors.js'
 import { storeError } from '../../shared/store/durable-file.js'
 import { DiskObjectStore } from '../../shared/store/disk-object-store.js'
+import { BlockIndex } from '../state/block-index.js'
 import { isHere } from './own-copy.js'
 import { PrimaryClient } from './primary-client.js'
 import { pullLibrary } from './pull.js'
@@ -17,8 +19,9 @@ import type { PullEvents, PullJob } from './pull.js'
 
 const port = parentPort
 if (!port) throw new Error('pull-worker.js is a worker thread, not a program')
-const { dataDir, primary } = workerData as PullerData
+const { dataDir, stateDir, primary } = workerData as PullerData
 const store = new DiskObjectStore(dataDir)
+const blocks = new BlockIndex(join(stateDir, 'blocks.idx'))
 const client = new PrimaryClient(primary)
 const running = new Map<number, { controller: AbortController; go: (() => void) | undefined }>()
 
@@ -37,7 +40,11 @@ async function run(id: number, job: PullJob): Promise<void> {
     progress: progress => post({ type: 'progress', id, progress }),
   }
   try {
-    post({ type: 'done', id, result: await pullLibrary(job, { client, store, events }, state.controller.signal) })
+    post({
+      type: 'done',
+      id,
+      result: await pullLibrary(job, { client, store, blocks, events }, state.controller.signal),
+    })
   } catch (error) {
     if (isAbort(error)) return post({ type: 'aborted', id })
     const coded = asBackupError(systemCode(error) ? storeError(`store objects of ${job.repo}`, error) : error)

@@ -3,7 +3,9 @@
  *
  * The primary streams what it believes we lack; the frontier knows what we
  * really lack. What the stream did not bring is asked for by name, until
- * nothing is expected or the primary has said that it cannot give it. On the
+ * nothing is expected or the primary has said that it cannot give it. Where
+ * nothing is vouched for and yet much may be here, the stream brings commits
+ * alone, and our own store is searched before anything is asked for. On the
  * way, commits whose closure is whole and durable are reported as checkpoints,
  * so that an interrupted pull goes on there.
  */
@@ -17,13 +19,15 @@ import { pullBaseTree } from './base-tree.js'
 import { locateDamage } from './damage.js'
 import { Frontier } from './frontier.js'
 import { ObjectIntake, expectUnchanged } from './object-intake.js'
-import { expectSameRules } from './same-rules.js'
 import { factsFrom, keptHistory, relate } from './own-history.js'
+import { OwnObjects } from './own-objects.js'
+import { expectAlike, expectSameRules } from './same-rules.js'
 import type { CommitId, RepoId } from '../../shared/ids.js'
 import type { ObjectStore } from '../../shared/store/object-store.js'
 import type { DamagedObject, SyncProgress } from '../../shared/wire/control-messages.js'
 import type { Frame } from '../../shared/wire/frames.js'
-import type { LibraryFrame } from '../../shared/wire/sync-messages.js'
+import type { DeltaRequest, LibraryFrame } from '../../shared/wire/sync-messages.js'
+import type { BlockIndex } from '../state/block-index.js'
 import type { Hole } from './damage.js'
 import type { Relation } from './own-history.js'
 import type { PrimaryClient } from './primary-client.js'
@@ -56,6 +60,13 @@ export interface PullEvents {
   progress(progress: SyncProgress): void
 }
 
+export interface PullParts {
+  readonly client: PrimaryClient
+  readonly store: ObjectStore
+  readonly blocks: BlockIndex
+  readonly events: PullEvents
+}
+
 export type PullResult =
   /** The primary's rows, and no head with them. */
   | { readonly kind: 'headless'; readonly library: LibraryFrame }
@@ -83,21 +94,21 @@ class Refused extends Error {
   }
 }
 
-export async function pullLibrary(
-  job: PullJob,
-  parts: { client: PrimaryClient; store: ObjectStore; events: PullEvents },
-  signal: AbortSignal,
-): Promise<PullResult> {
+export async function pullLibrary(job: PullJob, parts: PullParts, signal: AbortSignal): Promise<PullResult> {
   await using pull = new Pull(job, parts, signal)
   return await pull.run() // awaited here: it is disposed on the way out
 }
 
 class Pull implements AsyncDisposable {
   #library: LibraryFrame | undefined
+  /** Of the delta that is being read, the LIBRARY frame has come. */
+  #begun = false
   readonly #askedAt = performance.now()
   #want: CommitId | undefined
   #frontier: Frontier | undefined
   #intake: ObjectIntake | undefined
+  /** While our own store is searched. */
+  #own: OwnObjects | undefined
   #relation: Relation | undefined
   #lastTree: CommitId | undefined
   #sinceCheckpoint = { objects: 0, bytes: 0 }
@@ -105,18 +116,17 @@ class Pull implements AsyncDisposable {
 
   constructor(
     private readonly job: PullJob,
-    private readonly parts: { client: PrimaryClient; store: ObjectStore; events: PullEvents },
+    private readonly parts: PullParts,
     private readonly signal: AbortSignal,
   ) {
     this.#readOwn = factsFrom(parts.store, job.repo)
   }
 
   async run(): Promise<PullResult> {
-    const { job, parts, signal } = this
-    const asked = { repo: job.repo, have: job.vouched?.commit ?? null, haveSince: job.vouched?.since ?? -1 }
+    const { vouched } = this.job
+    const commitsAlone = vouched !== null || (await this.#hasCommits())
     try {
-      const end = await parts.client.delta(asked, frame => this.#take(frame), signal)
-      expectUnchanged(end, job.repo)
+      await this.#stream({ have: vouched?.commit ?? null, haveSince: vouched?.since ?? -1, commitsAlone })
     } catch (error) {
       if (error instanceof Refused && this.#library) {
         return { kind: 'refused', library: this.#library, relation: error.relation }
@@ -125,11 +135,45 @@ class Pull implements AsyncDisposable {
     }
     if (!this.#library) throw broken('a delta without a LIBRARY frame')
     if (!this.#want || !this.#frontier || !this.#intake) return { kind: 'headless', library: this.#library }
+    if (commitsAlone && this.#library.base === null) await this.#adopt(this.#library, this.#frontier, this.#intake)
     return this.#complete(this.#library, this.#want, this.#frontier, this.#intake)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#intake?.[Symbol.asyncDispose]()
+  }
+
+  /** Whoever copied a library copied commits; none: it is new here, and nothing needs to be looked for. */
+  async #hasCommits(): Promise<boolean> {
+    for await (const _ of this.parts.store.list('commits', this.job.repo)) return true
+    return false
+  }
+
+  async #stream(asked: Omit<DeltaRequest, 'repo'>): Promise<void> {
+    this.#begun = false
+    const { repo } = this.job
+    const end = await this.parts.client.delta({ repo, ...asked }, frame => this.#take(frame), this.signal)
+    expectUnchanged(end, repo)
+  }
+
+  /**
+   * From the oldest commit on: its tree shows whether there is anything to be found, and a commit whose
+   * elders are whole can be a checkpoint.
+   */
+  async #adopt(library: LibraryFrame, frontier: Frontier, intake: ObjectIntake): Promise<void> {
+    const { job, parts, signal } = this
+    const where = { repo: job.repo, storeId: storeIdOf(library.rows), store: parts.store }
+    const own = (this.#own = new OwnObjects({ ...where, frontier, intake, signal }))
+    for (const { id } of frontier.keptCommits().toReversed()) {
+      await this.#nextTree(id)
+      await own.look()
+      if (own.inVain) break
+    }
+    await own.settle()
+    if (!own.inVain) return
+    own[Symbol.dispose]()
+    this.#own = undefined
+    await this.#stream({ have: null, haveSince: -1, commitsAlone: false })
   }
 
   #take(frame: Frame): void | Promise<void> {
@@ -157,9 +201,11 @@ class Pull implements AsyncDisposable {
   }
 
   async #takeLibrary(frame: Frame): Promise<void> {
-    if (this.#library) throw broken('two LIBRARY frames')
+    if (this.#begun) throw broken('two LIBRARY frames')
+    this.#begun = true
     const { job, parts } = this
     const library = decodeLibraryFrame(frame.payload, job.repo)
+    if (this.#library) return expectAlike(this.#library, library, (performance.now() - this.#askedAt) / 1000)
     const { rows, base, truncateTime } = library
     if (base !== null && base !== job.vouched?.commit) throw broken('a base that was not offered')
     // what we hold was pulled under a narrower rule: it cannot vouch for the wider one
@@ -210,12 +256,13 @@ class Pull implements AsyncDisposable {
   async #considerCheckpoint(): Promise<void> {
     const [frontier, intake, last] = [this.#frontier, this.#intake, this.#lastTree]
     if (!frontier || !intake || !last || !this.#library) return
-    const { objects, bytes } = intake.stored
+    const { objects, bytes } = intake.done
     const far =
       objects - this.#sinceCheckpoint.objects >= CHECKPOINT_OBJECTS ||
       bytes - this.#sinceCheckpoint.bytes >= CHECKPOINT_BYTES
     if (!far && frontier.treesOutstanding) return
     if (far) {
+      await this.#own?.settle()
       await intake.drained()
       this.#sinceCheckpoint = { objects, bytes }
     }
@@ -238,11 +285,10 @@ class Pull implements AsyncDisposable {
       if (error instanceof Refused) return { kind: 'refused', library, relation: error.relation }
       throw error
     }
-    frontier.beginTrees(null)
-    await intake.drained()
+    await this.#finishTrees(frontier, intake)
     while (frontier.size > 0) {
       await intake.askFor(frontier.outstanding())
-      frontier.beginTrees(null) // commits that came by name bring trees
+      await this.#finishTrees(frontier, intake) // commits that came by name bring trees
     }
     await intake.commit()
     const rootId = (await frontier.facts(want))?.rootId ?? null
@@ -254,6 +300,12 @@ class Pull implements AsyncDisposable {
     if (this.#relation === undefined)
       throw new BackupError('INTERNAL', `sync ${this.job.repo}: the move was not judged`)
     return { kind: 'pulled', library, want, relation: this.#relation, damaged, rootId, ...intake.stored }
+  }
+
+  async #finishTrees(frontier: Frontier, intake: ObjectIntake): Promise<void> {
+    frontier.beginTrees(null)
+    await this.#own?.settle()
+    await intake.drained()
   }
 
   async #pullBase({ base, rows: { virtual } }: LibraryFrame): Promise<readonly DamagedObject[]> {

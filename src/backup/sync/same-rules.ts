@@ -34,16 +34,21 @@ export async function expectSameRules(
   const { repo, head } = then.rows
   let same = false
   await client.delta(
-    { repo, have: head, haveSince: then.truncateTime },
+    { repo, have: head, haveSince: then.truncateTime, commitsAlone: true },
     frame => {
       if (frame.type !== FRAME.library) return // of a head that is damaged itself, and short
       const now = decodeLibraryFrame(frame.payload, repo)
-      same = sameRules(then, now, (performance.now() - askedAt) / 1000)
-      if (!same) throw primaryChanged(repo) // what follows is for the next attempt
+      expectAlike(then, now, (performance.now() - askedAt) / 1000) // else what follows is for the next attempt
+      same = true
     },
     signal,
   )
   if (!same) throw primaryChanged(repo)
+}
+
+/** `now` was read `seconds` after `then`. Throws PRIMARY_CHANGED. */
+export function expectAlike(then: LibraryFrame, now: LibraryFrame, seconds: number): void {
+  if (!sameRules(then, now, seconds)) throw primaryChanged(then.rows.repo)
 }
 
 function sameRules(then: LibraryFrame, now: LibraryFrame, seconds: number): boolean {

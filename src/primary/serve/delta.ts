@@ -33,6 +33,8 @@ export interface DeltaJob {
   readonly truncateTime: number
   /** Truncate time under which the backup pulled what `base` reaches. */
   readonly haveSince: number
+  /** No trees: the backup looks first what it has of them. */
+  readonly commitsAlone: boolean
 }
 
 /** Aborting is the caller's: `out` rejects once nobody listens. */
@@ -47,6 +49,7 @@ export async function streamDelta(job: DeltaJob, objects: DiskObjectReader, out:
     alive: () => out.alive(),
   })
   await out.empty(FRAME.trees)
+  if (job.commitsAlone) return
   const base = job.base && objects.read({ kind: 'commits', storeId: job.repo, id: job.base })
   const baseRoot = base?.state === 'whole' && base.object.is === 'commit' ? base.object.commit.rootId : null
   const trees = new TreeStream(job.storeId, objects, out)

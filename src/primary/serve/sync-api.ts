@@ -196,14 +196,13 @@ async function sendDelta(exchange: Exchange, parts: SyncApiParts): Promise<void>
   const usable =
     asked.have !== null && !keepsMore(truncateTime, asked.haveSince) && hasCommit(asked.repo, asked.have, parts)
   const base = usable ? asked.have : null
-  const storeId = storeIdOf(rows)
+  const { haveSince } = asked
+  const commitsAlone = asked.commitsAlone && base === null
+  const from = { repo: rows.repo, storeId: storeIdOf(rows), base, truncateTime, haveSince, commitsAlone }
   await sendStream(exchange, parts, library, {
     proof: exchange.proven,
     library: { rows, digest: digestWithConf(digest, parts), truncateTime, gcId, base },
-    ...(rows.head &&
-      rows.head !== base && {
-        delta: { repo: rows.repo, storeId, want: rows.head, base, truncateTime, haveSince: asked.haveSince },
-      }),
+    ...(rows.head && rows.head !== base && { delta: { ...from, want: rows.head } }),
   })
 }
 

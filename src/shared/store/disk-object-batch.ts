@@ -8,9 +8,27 @@
  * durability is promised. While one full batch is being synced the next is
  * written: the disk and the CPU work at the same time, and never more than two
  * batches wait.
+ *
+ * A block that another library holds is shared instead of written: as a clone
+ * where the filesystem has them, else by a hard link, as Seafile itself does for
+ * copies between libraries. Nobody changes an object in place (Seafile and this
+ * store replace by rename), so that one name never changes what another shows;
+ * a bad sector under the bytes is one for both, and `verify` names both.
  */
 
-import { closeSync, constants, existsSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  copyFileSync,
+  existsSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { dirname } from 'node:path'
 import { systemCode } from '../errors.js'
@@ -30,6 +48,7 @@ interface Written {
   readonly path: string
   /** Open while few objects are in the batch, for their fsync; -1 once closed. */
   fd: number
+  readonly isShared?: boolean
 }
 
 export class DiskObjectBatch implements ObjectBatch {
@@ -54,10 +73,27 @@ export class DiskObjectBatch implements ObjectBatch {
     // what is there and whole stays; what is there and damaged is replaced by what is verified
     if (existsSync(path) && this.#store.read(object.ref).state === 'whole') return this.found(object.ref)
     this.#write(path, object.bytes)
-    if (this.#written.length < BATCH_OBJECTS_MAX && this.#bytes < BATCH_BYTES_MAX) return
-    const before = this.#flushing
-    this.#startFlush()
-    return before
+    return this.#flushIfFull()
+  }
+
+  async share(ref: ObjectRef, from: ObjectRef): Promise<VerifiedObject | undefined> {
+    if (this.#failure) throw storeError('store objects', this.#failure)
+    const [theirs, temp] = [this.#store.path(from), this.#newTemp()]
+    const isShared = shareFile(theirs, temp)
+    // verified is what gets the name, not what had the other name a moment ago
+    const read = this.#store.readAs(ref, isShared ? temp : theirs)
+    if (read.state !== 'whole') {
+      if (isShared) rmSync(temp)
+      return undefined
+    }
+    if (isShared) {
+      const file: Written = { temp, path: this.#store.path(ref), fd: -1, isShared }
+      this.#written.push(file)
+      file.fd = openSync(temp, 'r')
+      this.#closeIfMany()
+      await this.#flushIfFull()
+    } else await this.put(read.object)
+    return read.object
   }
 
   found(ref: ObjectRef): void {
@@ -99,7 +135,7 @@ export class DiskObjectBatch implements ObjectBatch {
   }
 
   #write(path: string, bytes: Buffer): void {
-    const temp = `${this.#store.tempDir}/${this.#prefix}-${this.#count++}`
+    const temp = this.#newTemp()
     const fd = openSync(temp, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600)
     const file: Written = { temp, path, fd }
     this.#written.push(file)
@@ -110,6 +146,21 @@ export class DiskObjectBatch implements ObjectBatch {
       throw storeError(`write ${path.slice(this.#store.storage.length + 1)}`, error)
     }
     this.#bytes += bytes.byteLength
+    this.#closeIfMany()
+  }
+
+  #newTemp(): string {
+    return `${this.#store.tempDir}/${this.#prefix}-${this.#count++}`
+  }
+
+  #flushIfFull(): void | Promise<void> {
+    if (this.#written.length < BATCH_OBJECTS_MAX && this.#bytes < BATCH_BYTES_MAX) return
+    const before = this.#flushing
+    this.#startFlush()
+    return before
+  }
+
+  #closeIfMany(): void {
     if (this.#written.length > FSYNC_OBJECTS_MAX) this.#closeAll()
   }
 
@@ -175,6 +226,8 @@ export class DiskObjectBatch implements ObjectBatch {
       this.#makeDirectory(directory) // somebody took it away
       renameSync(file.temp, file.path)
     }
+    // between two names of one file a rename does nothing: another pull has linked it meanwhile
+    if (file.isShared) rmSync(file.temp, { force: true })
   }
 
   #makeDirectory(dir: string): void {
@@ -183,6 +236,24 @@ export class DiskObjectBatch implements ObjectBatch {
     if (first === undefined) return
     for (let made = dir; made.length >= first.length; made = dirname(made)) this.#store.settled.delete(made)
   }
+}
+
+/** False where neither a clone nor a hard link can be had. */
+function shareFile(from: string, to: string): boolean {
+  try {
+    copyFileSync(from, to, constants.COPYFILE_FICLONE_FORCE | constants.COPYFILE_EXCL)
+    return true
+  } catch {
+    // most filesystems have none
+  }
+  try {
+    linkSync(from, to)
+    if (lstatSync(to).isFile()) return true
+    rmSync(to) // somebody keeps objects behind symbolic links: a second link might lead nowhere
+  } catch {
+    // another filesystem, too many links, or nothing there
+  }
+  return false
 }
 
 /** Never throws: a disk that turned read-only must not hide the failure that led here. What stays goes at the next start. */

@@ -59,7 +59,12 @@ export class DiskObjectReader implements ObjectReader {
   }
 
   read(ref: ObjectRef): ReadObject {
-    const raw = this.readRaw(ref)
+    return this.readAs(ref, this.path(ref))
+  }
+
+  /** Whether the file at `path`, wherever that is, is this object. */
+  readAs(ref: ObjectRef, path: string): ReadObject {
+    const raw = readPath(path)
     switch (raw.state) {
       case 'read':
         return asRead(ref, raw.bytes)
@@ -73,28 +78,7 @@ export class DiskObjectReader implements ObjectReader {
 
   /** Unverified bytes; when there are more than `bytesMax`, only their number. */
   readRaw(ref: ObjectRef, bytesMax = Infinity): RawRead {
-    let fd: number
-    try {
-      fd = openSync(this.path(ref), 'r')
-    } catch (error) {
-      return failedRead(error)
-    }
-    try {
-      const { size } = fstatSync(fd)
-      if (size > bytesMax) return { state: 'large', size }
-      const bytes = Buffer.allocUnsafeSlow(size) // not pooled: it may be handed to another thread whole
-      let filled = 0
-      while (filled < size) {
-        const n = readSync(fd, bytes, filled, size - filled, filled)
-        if (n === 0) break // the file shrank under us: what is left will not verify
-        filled += n
-      }
-      return { state: 'read', bytes: filled === size ? bytes : bytes.subarray(0, filled) }
-    } catch (error) {
-      return failedRead(error)
-    } finally {
-      closeSync(fd)
-    }
+    return readPath(this.path(ref), bytesMax)
   }
 
   /** For a large object that is passed on in parts; its holder closes it. */
@@ -157,6 +141,31 @@ export class DirectorySet extends Set<string> {
   override add(dir: string): this {
     if (this.size >= DIRECTORIES_MAX) this.clear()
     return super.add(dir)
+  }
+}
+
+function readPath(path: string, bytesMax = Infinity): RawRead {
+  let fd: number
+  try {
+    fd = openSync(path, 'r')
+  } catch (error) {
+    return failedRead(error)
+  }
+  try {
+    const { size } = fstatSync(fd)
+    if (size > bytesMax) return { state: 'large', size }
+    const bytes = Buffer.allocUnsafeSlow(size) // not pooled: it may be handed to another thread whole
+    let filled = 0
+    while (filled < size) {
+      const n = readSync(fd, bytes, filled, size - filled, filled)
+      if (n === 0) break // the file shrank under us: what is left will not verify
+      filled += n
+    }
+    return { state: 'read', bytes: filled === size ? bytes : bytes.subarray(0, filled) }
+  } catch (error) {
+    return failedRead(error)
+  } finally {
+    closeSync(fd)
   }
 }
 

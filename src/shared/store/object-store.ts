@@ -38,6 +38,12 @@ export interface ObjectBatch {
   /** Takes what `verify` passed. An object that is there and whole is left as it is. May block; awaits only when it must. */
   put(object: VerifiedObject): void | Promise<void>
 
+  /**
+   * As put, with what `from` holds: the same block in another store directory. Its bytes are shared where the disk can
+   * share them. Undefined: it is not there, or not whole.
+   */
+  share(ref: ObjectRef, from: ObjectRef): Promise<VerifiedObject | undefined>
+
   /** A reader found this whole: as good as put. Who placed it may have been killed, or have yet to make it durable. */
   found(ref: ObjectRef): void
 

@@ -42,7 +42,7 @@ export interface LibraryFailure {
 }
 
 export interface SyncProgress {
-  /** Objects and bytes stored by this attempt. */
+  /** Objects and bytes stored by this attempt, or found here and whole. */
   readonly objects: number
   readonly bytes: number
   /** Known to be still wanted; grows while directories are being read. */

@@ -37,6 +37,8 @@ export interface DeltaRequest {
   readonly have: CommitId | null
   /** `truncateTime` under which that closure was pulled; see LibraryFrame. */
   readonly haveSince: number
+  /** Of a library that the backup has objects of: where `have` cannot be used, commits are sent and no trees. */
+  readonly commitsAlone: boolean
 }
 
 export function decodeDeltaRequest(body: Buffer): DeltaRequest {
@@ -44,7 +46,10 @@ export function decodeDeltaRequest(body: Buffer): DeltaRequest {
     const json = decodeJson(body, 'a delta request')
     const since = json['haveSince']
     if (typeof since !== 'number' || !Number.isSafeInteger(since)) throw new TypeError('haveSince')
-    return { repo: parseRepoId(json['repo']), have: nullable(json['have'], parseCommitId), haveSince: since }
+    const { commitsAlone = false } = json // not said: an older backup
+    if (typeof commitsAlone !== 'boolean') throw new TypeError('commitsAlone')
+    const have = nullable(json['have'], parseCommitId)
+    return { repo: parseRepoId(json['repo']), have, haveSince: since, commitsAlone }
   })
 }
 

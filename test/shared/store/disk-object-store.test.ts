@@ -16,6 +16,7 @@ import { dirname, join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import { REPO, block, idOf } from '../../support/objects.js'
+import { SmallDisk, noSmallDisk } from '../../support/small-disk.js'
 import { OnDisk, failureOf, storeOrDiscard, temps } from './disk-support.js'
 import { blocks, countWhole, listed, store, storeSuite } from './store-suite.js'
 import type { DiskObjectStore } from '../../../src/shared/store/disk-object-store.js'
@@ -109,6 +110,51 @@ t.test('disk store: an object lies where a Seafile server looks for it, readable
   for (const object of [few, ...many]) {
     if ((statSync(disk.store.path(object.ref)).mode & 0o7777) !== 0o600) t.fail('another mode', { object })
   }
+})
+
+const OTHER_REPO = '0b1ec700-0000-4000-8000-000000000002'
+
+t.test('disk store: two pulls that share one block leave no temp file', async t => {
+  using disk = new OnDisk()
+  const theirs = block('wanted twice', OTHER_REPO)
+  await store(disk.store, theirs)
+  const ours = { ...theirs.ref, storeId: REPO }
+  const batches = [disk.store.openBatch(), disk.store.openBatch()]
+  for (const batch of batches) await batch.share(ours, theirs.ref)
+  for (const batch of batches) await batch.commit(signal())
+  t.equal(await countWhole(disk.store, [theirs, block('wanted twice')]), 2)
+  t.strictSame(temps(disk.store), [])
+})
+
+t.test('disk store: a block behind a symbolic link is copied, not the link', async t => {
+  using disk = new OnDisk()
+  const theirs = block('elsewhere', OTHER_REPO)
+  const path = disk.store.path(theirs.ref)
+  mkdirSync(dirname(path), { recursive: true })
+  writeFileSync(join(disk.store.dataDir, 'elsewhere'), theirs.bytes)
+  symlinkSync(join(disk.store.dataDir, 'elsewhere'), path)
+  const batch = disk.store.openBatch()
+  await batch.share({ ...theirs.ref, storeId: REPO }, theirs.ref)
+  await batch.commit(signal())
+  t.ok(lstatSync(disk.store.path(block('elsewhere').ref)).isFile())
+  t.equal(await countWhole(disk.store, [block('elsewhere')]), 1)
+  t.strictSame(temps(disk.store), [])
+})
+
+t.test('disk store: a block of another filesystem is copied', { skip: noSmallDisk }, async t => {
+  using disk = new OnDisk()
+  const dir = join(disk.store.storage, 'blocks', OTHER_REPO)
+  mkdirSync(dir, { recursive: true })
+  await using _mounted = await SmallDisk.mount(dir, 'size=1m')
+  const theirs = block('far away', OTHER_REPO)
+  const path = disk.store.path(theirs.ref)
+  mkdirSync(dirname(path))
+  writeFileSync(path, theirs.bytes)
+  const batch = disk.store.openBatch()
+  t.ok(await batch.share({ ...theirs.ref, storeId: REPO }, theirs.ref))
+  await batch.commit(signal())
+  t.equal(await countWhole(disk.store, [block('far away')]), 1)
+  t.strictSame(temps(disk.store), [])
 })
 
 t.test('disk store: an object that is there and whole is not written again', async t => {

@@ -145,6 +145,57 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
     })
   }
 
+  for (const count of [1, 48, 60]) {
+    t.test(
+      `${name}: of ${count} blocks that another store directory holds, each is had from there, and stays`,
+      async t => {
+        await using tested = await make()
+        const theirs = Array.from({ length: count }, (_, n) => block(`shared ${n}`, OTHER_REPO))
+        await store(tested.store, ...theirs)
+        const batch = tested.store.openBatch()
+        for (const { ref } of theirs) {
+          const object = await batch.share({ ...ref, storeId: REPO }, ref)
+          t.match(object?.ref, { ...ref, storeId: REPO })
+        }
+        await batch.commit(signal())
+        for (const { ref } of theirs) tested.damage(ref, null)
+        const ours = theirs.map(({ bytes }) => block(bytes))
+        t.equal(await countWhole(tested.restart(), ours), count)
+      },
+    )
+  }
+
+  t.test(`${name}: a block that is damaged or missing in the other store directory is not had from there`, async t => {
+    await using tested = await make()
+    for (const [n, bytes] of [Buffer.from('other bytes'), Buffer.alloc(0), null].entries()) {
+      const { ref } = block(`damaged ${n}`, OTHER_REPO)
+      await store(tested.store, block(`damaged ${n}`, OTHER_REPO))
+      tested.damage(ref, bytes)
+      const batch = tested.store.openBatch()
+      t.equal(await batch.share({ ...ref, storeId: REPO }, ref), undefined)
+      await batch.commit(signal())
+    }
+    t.strictSame(await listed(tested.store), [])
+  })
+
+  t.test(`${name}: a shared block replaces a damaged one, and is dropped by discard`, async t => {
+    await using tested = await make()
+    const theirs = block('good there', OTHER_REPO)
+    const ours = block('good there')
+    await store(tested.store, theirs, ours)
+    tested.damage(ours.ref, null)
+    const dropped = tested.store.openBatch()
+    await dropped.share(ours.ref, theirs.ref)
+    await dropped.discard()
+    t.strictSame(await tested.store.read(ours.ref), { state: 'missing' })
+    await store(tested.store, ours)
+    tested.damage(ours.ref, Buffer.from('bad here'))
+    const batch = tested.store.openBatch()
+    await batch.share(ours.ref, theirs.ref)
+    await batch.commit(signal())
+    t.equal(await countWhole(tested.store, [ours, theirs]), 2)
+  })
+
   t.test(`${name}: a batch goes on after commit, and a second commit vouches for what came since`, async t => {
     await using tested = await make()
     const batch = tested.store.openBatch()
