@@ -39,7 +39,8 @@ type Source = keyof typeof SOURCES
 
 const WARM_UP = 10
 const FILE_BYTES = 4_000
-const LOOK_EVERY_MS = 0.5
+/** More often, the looking itself holds up whom it looks at. */
+const LOOK_EVERY_MS = 2
 const BURST = { libraries: 50, commits: 1_000 }
 const NO_BINLOG = ['--skip-log-bin']
 

@@ -32,8 +32,8 @@ import type { CommitId, RepoId } from '../ids.js'
 import type { Log } from '../log.js'
 import type { LibraryTable, TableRows, Value, Write } from './library-tables.js'
 
-/** The server holds its lock for milliseconds: nobody is blocked for them, the call is made again. */
-const BUSY_MS = 0
+/** The server holds its lock for milliseconds. Who reads beside it is not blocked for them: the call is made again. */
+const BUSY_MS = { reading: 0, writing: 20 }
 const LOCKED_MS_MAX = 10_000
 const LOCKED_RETRY_MS = 2
 
@@ -364,7 +364,7 @@ export class SqliteCatalog implements CatalogWriter {
 
 function open(path: string, options: Database.Options): Database.Database {
   try {
-    return new Database(path, { ...options, timeout: BUSY_MS })
+    return new Database(path, { ...options, timeout: options.readonly ? BUSY_MS.reading : BUSY_MS.writing })
   } catch (error) {
     throw sqliteError(path, error)
   }
