@@ -39,7 +39,10 @@ async function recorded(name: string): Promise<Recording> {
 const PROMISE = /\/[0-9a-f]{2}\/[0-9a-f]{38}$/
 
 function* lost(state: CrashState, said: readonly string[]): Generator<string> {
-  for (const path of said.join('').split('\n').filter(line => PROMISE.test(line))) {
+  for (const path of said
+    .join('')
+    .split('\n')
+    .filter(line => PROMISE.test(line))) {
     const file = state.find(path)
     const id = path.split('/').slice(-2).join('')
     if (!(file instanceof FileNode)) yield `${path} was promised and is not there`
