@@ -127,10 +127,10 @@ async function headsFollowed(pair: Pair, timeline: Timeline): Promise<boolean> {
 
 async function expectStates(t: Test, pair: Pair, timeline: Timeline, step: TimelineStep): Promise<void> {
   let libraries = (await pair.status()).libraries
-  // a hint that came late makes us look once more: in the answer that is judged nothing is under way
+  // a hint that came late, or a start, makes us look once more: in the answer that is judged nothing is under way
   await pair.until('at rest', async () => {
     libraries = (await pair.status()).libraries
-    return libraries.every(({ state }) => state !== 'syncing')
+    return libraries.every(({ state }) => state !== 'syncing' && state !== 'waiting')
   })
   const found = libraries.map(({ id, head, state, failure, deletedOnPrimary }) => [
     id,

@@ -260,7 +260,7 @@ function sent(response: ServerResponse, piece: Uint8Array, signal: AbortSignal):
     signal.addEventListener('abort', stop, { once: true })
     response.write(piece, error => {
       signal.removeEventListener('abort', stop)
-      if (error) reject(error)
+      if (error) reject(new DOMException(`the backup hung up: ${error.message}`, 'AbortError'))
       else resolve()
     })
   })
