@@ -60,6 +60,7 @@ async function startCluster(): Promise<Cluster> {
   const primary = db.database ? { primary: { database: db.database } } : {}
   const pair = stack.use(await Pair.start({ ...primary, otherPrimaries: [second.url] }))
   await second.start(pair)
+  stack.defer(() => second.kill()) // before the pair's directory goes, in which it writes
   await pair.settle()
   await pair.until('both agents connected', async () => (await pair.status()).primary.agentsConnected === 2)
   await pair.sync(null) // and with it the sweeps that the connections brought
