@@ -53,21 +53,13 @@ export const objectsCurve: Measurement = {
     return {
       title: 'Cost curve: objects',
       tables: [{ header: HEADER, rows: costs.map(objectsRow) }],
-      picture: {
-        name: 'objects',
-        svg: plot({
-          title: 'Cost over the number of objects',
-          x: 'objects',
-          y: 'seconds',
-          curves: [
-            curve('first copy', cost => cost.firstCopySeconds),
-            curve('verify --read-data', cost => cost.verifySeconds),
-            curve('start to ready', cost => cost.readySeconds),
-            curve('ten new objects', cost => cost.changeMs / 1000),
-            curve('sweep', cost => cost.sweepMs / 1000),
-          ],
-        }),
-      },
+      picture: secondsOver('objects', [
+        curve('first copy', cost => cost.firstCopySeconds),
+        curve('verify --read-data', cost => cost.verifySeconds),
+        curve('start to ready', cost => cost.readySeconds),
+        curve('ten new objects', cost => cost.changeMs / 1000),
+        curve('sweep', cost => cost.sweepMs / 1000),
+      ]),
     }
   },
 }
@@ -99,22 +91,19 @@ export const librariesCurve: Measurement = {
           ]),
         },
       ],
-      picture: {
-        name: 'libraries',
-        svg: plot({
-          title: 'Cost over the number of libraries',
-          x: 'libraries',
-          y: 'seconds',
-          curves: [
-            curve('first copy', cost => cost.firstCopySeconds),
-            curve('start to ready', cost => cost.readySeconds),
-            curve('sweep', cost => cost.sweepMs / 1000),
-          ],
-        }),
-      },
+      picture: secondsOver('libraries', [
+        curve('first copy', cost => cost.firstCopySeconds),
+        curve('start to ready', cost => cost.readySeconds),
+        curve('sweep', cost => cost.sweepMs / 1000),
+      ]),
     }
   },
 }
+
+const secondsOver = (what: 'objects' | 'libraries', curves: readonly Curve[]) => ({
+  name: what,
+  svg: plot({ title: `Cost over the number of ${what}`, x: what, y: 'seconds', curves }),
+})
 
 const HEADER = [
   'objects',

@@ -6,8 +6,9 @@
  * cannot be had whoever listens must poll.
  */
 
-import { statSync, watch } from 'node:fs'
+import { watch } from 'node:fs'
 import { reason } from '../../shared/errors.js'
+import { fileIdentity } from '../../shared/file-identity.js'
 import type { FSWatcher } from 'node:fs'
 
 const LOOK_EVERY_MS = 5_000
@@ -23,7 +24,7 @@ export interface DirectoryListener {
 
 export class DirectoryWatch implements Disposable {
   #watcher: FSWatcher | undefined
-  #inode: string | undefined
+  #identity: string | undefined
   readonly #timer: NodeJS.Timeout
 
   constructor(
@@ -42,7 +43,7 @@ export class DirectoryWatch implements Disposable {
 
   #begin(): void {
     try {
-      this.#inode = inodeOf(this.directory)
+      this.#identity = fileIdentity(this.directory)
       this.#watcher = watch(this.directory, (_event, name) => this.listener.changed(name))
       this.#watcher.on('error', error => this.#lost(error))
     } catch (error) {
@@ -52,7 +53,7 @@ export class DirectoryWatch implements Disposable {
 
   #look(): void {
     try {
-      if (this.#watcher && inodeOf(this.directory) === this.#inode) return
+      if (this.#watcher && fileIdentity(this.directory) === this.#identity) return
     } catch (error) {
       return this.#lost(error)
     }
@@ -67,9 +68,4 @@ export class DirectoryWatch implements Disposable {
     this.#watcher = undefined
     this.listener.lost(reason(error))
   }
-}
-
-function inodeOf(directory: string): string {
-  const { dev, ino } = statSync(directory)
-  return `${dev}:${ino}`
 }

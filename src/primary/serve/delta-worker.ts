@@ -109,9 +109,10 @@ port.on('message', (message: ToWorker) => {
     void run(message.work, state)
     return
   }
-  if (message.type === 'credit') keep(message.memory)
   const state = running.get(message.job)
-  if (message.type === 'credit') state?.credit(message.bytes)
-  else if (message.type === 'abort') state?.abort()
+  if (message.type === 'credit') {
+    keep(message.memory)
+    state?.credit(message.bytes)
+  } else if (message.type === 'abort') state?.abort()
   else state?.finish?.(message.changed)
 })

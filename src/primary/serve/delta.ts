@@ -9,16 +9,16 @@
  * passed on as they lie on the disk; what is damaged or gone is said, not hidden.
  */
 
-import { EMPTY_ID, ID_BYTES } from '../../shared/ids.js'
+import { EMPTY_ID } from '../../shared/ids.js'
 import { IdSet } from '../../shared/seafile/id-set.js'
 import { newBlocks, newEntries } from '../../shared/seafile/tree-diff.js'
-import { FRAME, FRAME_BYTES_MAX } from '../../shared/wire/frames.js'
+import { FRAME } from '../../shared/wire/frames.js'
 import { INLINE_BLOCK_BYTES_MAX } from '../../shared/wire/sync-messages.js'
 import { newCommits } from './new-commits.js'
 import type { CommitId, RepoId } from '../../shared/ids.js'
-import type { DiskObjectReader, OpenObject } from '../../shared/store/disk-object-store.js'
+import type { DiskObjectReader, FailedRead } from '../../shared/store/disk-object-store.js'
 import type { FsObject } from '../../shared/seafile/objects.js'
-import type { ObjectKind, ObjectRef, ReadObject } from '../../shared/store/object-store.js'
+import type { ObjectKind, ReadObject } from '../../shared/store/object-store.js'
 import type { WantedObject } from '../../shared/wire/sync-messages.js'
 import type { FrameType } from '../../shared/wire/frames.js'
 import type { FrameWriter } from './frame-writer.js'
@@ -106,7 +106,9 @@ class TreeStream {
     if (fs?.type !== 'file') return
     for (const block of newBlocks(fs, this.#base(file.base))) {
       if (!this.#sent.add(block)) continue
-      const pending = writeBlock(this.out, this.objects, this.storeId, block, INLINE_BLOCK_BYTES_MAX)
+      const place = { storeId: this.storeId, id: block }
+      const named = (size: number) => this.out.blockRef(block, size)
+      const pending = writeBlock(this.out, this.objects, place, INLINE_BLOCK_BYTES_MAX, named)
       if (pending) await pending
     }
   }
@@ -152,61 +154,64 @@ function writeRead(
   }
 }
 
-/** Blocks are not verified here: the backup does it anyway, and this side's CPU belongs to the live server. */
+interface BlockPlace {
+  readonly storeId: string
+  readonly id: string
+}
+
+/**
+ * Blocks are not verified here: the backup does it anyway, and this side's CPU belongs to the live server. `large`: what
+ * becomes of one of more than `bytesMax`.
+ */
 function writeBlock(
   out: FrameWriter,
   objects: DiskObjectReader,
-  storeId: string,
-  id: string,
+  { storeId, id }: BlockPlace,
   bytesMax: number,
+  large: (size: number) => void | Promise<void>,
 ): void | Promise<void> {
   const raw = objects.readRaw({ kind: 'blocks', storeId, id }, bytesMax)
   switch (raw.state) {
     case 'read':
       return out.object(FRAME.block, id, raw.bytes)
     case 'large':
-      return out.blockRef(id, raw.size)
+      return large(raw.size)
     case 'missing':
-      return out.notThere({ kind: 'blocks', id, problem: 'missing', reason: 'is missing' })
     case 'unreadable':
-      return out.notThere({ kind: 'blocks', id, problem: 'unreadable', reason: raw.why })
+      return writeNoBlock(out, id, raw)
   }
+}
+
+function writeNoBlock(out: FrameWriter, id: string, read: FailedRead): void | Promise<void> {
+  const reason = read.state === 'missing' ? 'is missing' : read.why
+  return out.notThere({ kind: 'blocks', id, problem: read.state, reason })
 }
 
 /** Broke off in the middle of their frame: the next time they are read whole before anything is sent, and the reason is said. */
 const brokenOff = new Set<string>()
 const BROKEN_OFF_MAX = 10_000
+const keyOf = ({ storeId, id }: BlockPlace): string => `${storeId}/${id}`
 
 /** A block that was asked for by name, of any size. */
-async function writeWantedBlock(
-  out: FrameWriter,
-  objects: DiskObjectReader,
-  storeId: string,
-  id: string,
-): Promise<void> {
-  const ref = { kind: 'blocks', storeId, id } as const
-  const key = `${storeId}/${id}`
-  using file = brokenOff.has(key) ? undefined : openLarge(objects, ref)
-  if (!file) return await writeBlock(out, objects, storeId, id, Infinity)
-  await out.blockInParts(id, file.size, target => {
+function writeWantedBlock(out: FrameWriter, objects: DiskObjectReader, place: BlockPlace): void | Promise<void> {
+  const bytesMax = brokenOff.has(keyOf(place)) ? Infinity : INLINE_BLOCK_BYTES_MAX
+  return writeBlock(out, objects, place, bytesMax, () => writeInParts(out, objects, place))
+}
+
+async function writeInParts(out: FrameWriter, objects: DiskObjectReader, place: BlockPlace): Promise<void> {
+  const opened = objects.open({ kind: 'blocks', ...place })
+  if (opened.state !== 'open') return await writeNoBlock(out, place.id, opened)
+  using file = opened
+  await out.blockInParts(place.id, file.size, target => {
     try {
       const got = file.read(target)
       if (got > 0) return got
     } catch {
       // what the disk says is read again, and said, when the block is asked for again
     }
-    if (brokenOff.size < BROKEN_OFF_MAX) brokenOff.add(key)
+    if (brokenOff.size < BROKEN_OFF_MAX) brokenOff.add(keyOf(place))
     return 0
   })
-}
-
-/** Undefined: small enough to be read at once, or not to be opened. */
-function openLarge(objects: DiskObjectReader, ref: ObjectRef): OpenObject | undefined {
-  const opened = objects.open(ref)
-  if (opened.state !== 'open') return undefined
-  if (opened.size > INLINE_BLOCK_BYTES_MAX && opened.size <= FRAME_BYTES_MAX - ID_BYTES) return opened
-  opened[Symbol.dispose]()
-  return undefined
 }
 
 export interface ObjectsJob {
@@ -232,7 +237,7 @@ function writeWanted(
   objects: DiskObjectReader,
   out: FrameWriter,
 ): void | Promise<void> {
-  if (kind === 'blocks') return writeWantedBlock(out, objects, job.storeId, id)
+  if (kind === 'blocks') return writeWantedBlock(out, objects, { storeId: job.storeId, id })
   const storeId = kind === 'commits' ? job.repo : job.storeId
   return writeRead(out, FRAME_OF[kind], { kind, id }, objects.read({ kind, storeId, id }), true)
 }

@@ -50,9 +50,7 @@ export class FrameWriter {
   }
 
   object(type: FrameType, id: string, bytes: Buffer): void | Promise<void> {
-    const head = Buffer.allocUnsafe(FRAME_HEADER_BYTES + ID_BYTES)
-    frameHeader(type, ID_BYTES + bytes.byteLength).copy(head)
-    head.write(id, FRAME_HEADER_BYTES, 'hex')
+    const head = objectHead(type, id, bytes.byteLength)
     if (!provesItself(type)) this.mac.update(head).update(bytes)
     return this.#append(head, bytes)
   }
@@ -62,10 +60,7 @@ export class FrameWriter {
    * `read` gives less (0), the rest is zeros, which the receiver finds to be no block: the frame's length is promised.
    */
   async blockInParts(id: string, size: number, read: (target: Buffer) => number): Promise<void> {
-    const head = Buffer.allocUnsafe(FRAME_HEADER_BYTES + ID_BYTES)
-    frameHeader(FRAME.block, ID_BYTES + size).copy(head)
-    head.write(id, FRAME_HEADER_BYTES, 'hex')
-    await this.#append(head, Buffer.alloc(0))
+    await this.#append(objectHead(FRAME.block, id, size), Buffer.alloc(0))
     for (let left = size; left > 0;) {
       const target = this.#chunk.subarray(this.#used, Math.min(CHUNK_BYTES, this.#used + left))
       const got = read(target)
@@ -129,4 +124,12 @@ export class FrameWriter {
     await this.flush()
     await this.send(payload)
   }
+}
+
+/** What stands before the `bytes` of an object. */
+function objectHead(type: FrameType, id: string, bytes: number): Buffer {
+  const head = Buffer.allocUnsafe(FRAME_HEADER_BYTES + ID_BYTES)
+  frameHeader(type, ID_BYTES + bytes).copy(head)
+  head.write(id, FRAME_HEADER_BYTES, 'hex')
+  return head
 }

@@ -7,9 +7,10 @@
  * is one IMMEDIATE transaction with synchronous=EXTRA.
  */
 
-import { existsSync, statSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import Database from 'better-sqlite3'
 import { BackupError, reason, systemCode } from '../errors.js'
+import { fileIdentity } from '../file-identity.js'
 import { isRepoId } from '../ids.js'
 import { sleep } from '../timing.js'
 import { expectFence } from './fence.js'
@@ -373,8 +374,7 @@ function open(path: string, options: Database.Options): Database.Database {
 /** Which file a path leads to; undefined: none that can be reached. */
 function fileAt(path: string): string | undefined {
   try {
-    const { dev, ino } = statSync(path)
-    return `${dev}:${ino}`
+    return fileIdentity(path)
   } catch {
     return undefined
   }

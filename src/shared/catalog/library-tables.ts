@@ -166,10 +166,10 @@ export function toTableRows(rows: LibraryRows): Record<LibraryTable, readonly Va
 }
 
 /** All but the head: a listing brings that beside the digest. */
-export const DIGEST_TABLES = TABLE_NAMES.filter(table => table !== 'Repo' && table !== 'Branch')
+const DIGEST_TABLES = TABLE_NAMES.filter(table => table !== 'Repo' && table !== 'Branch')
 
 /** Of a library without any of DIGEST_TABLES, before `finishDigest`. */
-export const DIGEST_START = '0000000000000000'
+const DIGEST_START = '0000000000000000'
 
 /** 16 hex characters over `digest` and what one more table says of the library; tables come in the order of DIGEST_TABLES. */
 export const extendDigest = (digest: string, table: LibraryTable, cells: readonly Value[]): string =>

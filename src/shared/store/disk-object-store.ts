@@ -21,8 +21,9 @@ export type RawRead =
   | { readonly state: 'read'; readonly bytes: Buffer }
   /** Larger than asked for: not read. */
   | { readonly state: 'large'; readonly size: number }
-  | { readonly state: 'missing' }
-  | { readonly state: 'unreadable'; readonly why: string }
+  | FailedRead
+
+export type FailedRead = { readonly state: 'missing' } | { readonly state: 'unreadable'; readonly why: string }
 
 /** A file that is read from its beginning to its end. */
 export class OpenObject implements Disposable {
@@ -82,19 +83,8 @@ export class DiskObjectReader implements ObjectReader {
   }
 
   /** For a large object that is passed on in parts; its holder closes it. */
-  open(ref: ObjectRef): OpenObject | { readonly state: 'missing' } | { readonly state: 'unreadable'; why: string } {
-    let fd: number
-    try {
-      fd = openSync(this.path(ref), 'r')
-    } catch (error) {
-      return failedRead(error)
-    }
-    try {
-      return new OpenObject(fd, fstatSync(fd).size)
-    } catch (error) {
-      closeSync(fd)
-      return failedRead(error)
-    }
+  open(ref: ObjectRef): OpenObject | FailedRead {
+    return openPath(this.path(ref))
   }
 
   async *list(kind: ObjectKind, storeId: string): AsyncIterable<ObjectRef> {
@@ -144,7 +134,7 @@ export class DirectorySet extends Set<string> {
   }
 }
 
-function readPath(path: string, bytesMax = Infinity): RawRead {
+function openPath(path: string): OpenObject | FailedRead {
   let fd: number
   try {
     fd = openSync(path, 'r')
@@ -152,21 +142,31 @@ function readPath(path: string, bytesMax = Infinity): RawRead {
     return failedRead(error)
   }
   try {
-    const { size } = fstatSync(fd)
-    if (size > bytesMax) return { state: 'large', size }
-    const bytes = Buffer.allocUnsafeSlow(size) // not pooled: it may be handed to another thread whole
-    let filled = 0
+    return new OpenObject(fd, fstatSync(fd).size)
+  } catch (error) {
+    closeSync(fd)
+    return failedRead(error)
+  }
+}
+
+function readPath(path: string, bytesMax = Infinity): RawRead {
+  const opened = openPath(path)
+  if (opened.state !== 'open') return opened
+  using file = opened
+  const { size } = file
+  if (size > bytesMax) return { state: 'large', size }
+  const bytes = Buffer.allocUnsafeSlow(size) // not pooled: it may be handed to another thread whole
+  let filled = 0
+  try {
     while (filled < size) {
-      const n = readSync(fd, bytes, filled, size - filled, filled)
-      if (n === 0) break // the file shrank under us: what is left will not verify
-      filled += n
+      const got = file.read(bytes.subarray(filled))
+      if (got === 0) break // the file shrank under us: what is left will not verify
+      filled += got
     }
-    return { state: 'read', bytes: filled === size ? bytes : bytes.subarray(0, filled) }
   } catch (error) {
     return failedRead(error)
-  } finally {
-    closeSync(fd)
   }
+  return { state: 'read', bytes: filled === size ? bytes : bytes.subarray(0, filled) }
 }
 
 function asRead(ref: ObjectRef, bytes: Buffer): ReadObject {
@@ -178,7 +178,7 @@ function asRead(ref: ObjectRef, bytes: Buffer): ReadObject {
   }
 }
 
-function failedRead(error: unknown): { state: 'missing' } | { state: 'unreadable'; why: string } {
+function failedRead(error: unknown): FailedRead {
   const code = systemCode(error)
   if (code === 'ENOENT' || code === 'ENOTDIR') return { state: 'missing' }
   return { state: 'unreadable', why: code ?? String(error) }
