@@ -1,12 +1,19 @@
 /** Every decoder of the product that reads what somebody else wrote. */
 
+import { CHUNK_DECODER } from './chunk-decoder.js'
 import { CONTROL_DECODERS } from './control-decoders.js'
 import { DATA_DECODERS } from './data-decoders.js'
 import { ROW_DECODERS } from './row-decoders.js'
 import { WIRE_DECODERS } from './wire-decoders.js'
 import type { Decoder } from './decoder.js'
 
-export const DECODERS: readonly Decoder[] = [...WIRE_DECODERS, ...CONTROL_DECODERS, ...DATA_DECODERS, ...ROW_DECODERS]
+export const DECODERS: readonly Decoder[] = [
+  ...WIRE_DECODERS,
+  CHUNK_DECODER,
+  ...CONTROL_DECODERS,
+  ...DATA_DECODERS,
+  ...ROW_DECODERS,
+]
 
 export function decoderNamed(name: string): Decoder {
   const decoder = DECODERS.find(one => one.name === name)

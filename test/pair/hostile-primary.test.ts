@@ -4,7 +4,7 @@ import { hash, randomUUID } from 'node:crypto'
 import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { deflateSync } from 'node:zlib'
+import { deflateSync, zstdCompressSync } from 'node:zlib'
 import t from 'tap'
 import { deflateFs, encodeFs } from '../../src/shared/seafile/encode.js'
 import { FRAME } from '../../src/shared/wire/frames.js'
@@ -18,6 +18,14 @@ import type { Answer, Lie } from '../support/fake-primary.js'
 
 const NOTHING = '0'.repeat(40)
 const newRepo = () => randomUUID() as RepoId
+
+/** A few bytes of zstd that stand for a gigabyte, as a packed chunk. */
+function packedBomb(): Buffer {
+  const bytes = zstdCompressSync(Buffer.alloc(1024 * 1024 * 1024))
+  const header = Buffer.from([1, 0, 0, 0, 0])
+  header.writeUInt32BE(bytes.byteLength, 1)
+  return Buffer.concat([header, bytes])
+}
 
 interface MadeUp {
   readonly id: string
@@ -150,6 +158,10 @@ function lies(): { what: string; repo: RepoId; lie: Lie; expected: string }[] {
   }
   const bomb = { id: idOf('bomb'), bytes: deflateSync(Buffer.alloc(512 * 1024 * 1024)) }
   add('a zip bomb', 'OBJECT_CORRUPT', repo => oneCommit(repo, commitOf(repo, 'bomb commit', bomb.id), [bomb]))
+  add('a chunk that unpacks to a gigabyte', 'PROTOCOL_BROKEN', () => ({
+    head: idOf('never'),
+    delta: answer => answer.chunk(packedBomb()),
+  }))
   const deep = deepTree()
   add(`a tree ${DEEP} levels deep`, 'synchronized', repo =>
     oneCommit(repo, commitOf(repo, 'deep', deep[0]?.id ?? ''), deep),

@@ -5,6 +5,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { runCommand } from '../support/command.js'
+import { PROTOCOL_VERSION } from '../../src/shared/wire/sync-messages.js'
 import { otherProtocol } from '../support/other-version.js'
 import { Pair } from '../support/pair.js'
 import { Relay } from '../support/relay.js'
@@ -21,8 +22,8 @@ const well = (pair: Pair) =>
   })
 
 for (const [role, theirs] of [
-  ['primary', 2],
-  ['backup', 3],
+  ['primary', PROTOCOL_VERSION + 1],
+  ['backup', PROTOCOL_VERSION + 2],
 ] as const) {
   t.test(
     `network: the ${role} is of another protocol, both sides name both versions; upgraded, all goes on`,
@@ -33,7 +34,8 @@ for (const [role, theirs] of [
       await pair.startBackup(role === 'backup' ? otherProtocol(theirs) : {})
       const writer = await pair.writer()
       const repo = await writer.createLibrary({ name: 'Waits for an upgrade', owner: 'jo@example.com' })
-      const both = (text: unknown) => /\b1\b/.test(String(text)) && String(text).includes(` ${theirs}`)
+      const both = (text: unknown) =>
+        new RegExp(`\\b${PROTOCOL_VERSION}\\b`).test(String(text)) && String(text).includes(` ${theirs}`)
 
       await pair.until('said', async () => (await pair.status()).primary.problem?.code === 'PROTOCOL_VERSION')
       const { problem } = (await pair.status()).primary

@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { WebSocket } from 'ws'
 import { VERSION_HEADER, authKeys, signRequest } from '../../src/shared/wire/auth.js'
+import { PROTOCOL_VERSION } from '../../src/shared/wire/sync-messages.js'
 import { Pair, TOKEN } from '../support/pair.js'
 import type { RepoId } from '../../src/shared/ids.js'
 
@@ -20,7 +21,10 @@ async function restart(pair: Pair, role: 'primary' | 'backup', token: string): P
 }
 
 function signed(tokens: readonly string[], path: string): Record<string, string> {
-  return { ...signRequest(authKeys(tokens), { method: 'GET', path, body: '' }).headers, [VERSION_HEADER]: '1' }
+  return {
+    ...signRequest(authKeys(tokens), { method: 'GET', path, body: '' }).headers,
+    [VERSION_HEADER]: String(PROTOCOL_VERSION),
+  }
 }
 
 async function statusOf(pair: Pair, tokens: readonly string[]): Promise<number> {

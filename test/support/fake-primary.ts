@@ -3,6 +3,7 @@
 import { createServer } from 'node:http'
 import { once } from 'node:events'
 import { PROOF_HEADER, RequestGuard, answerProof, authKey, streamMac } from '../../src/shared/wire/auth.js'
+import { CHUNK_HEADER_BYTES, writePlainHeader } from '../../src/shared/wire/chunks.js'
 import { FRAME, encodeAbsent, frameHeader, provesItself } from '../../src/shared/wire/frames.js'
 import { decodeObjectsRequest, encodeListing } from '../../src/shared/wire/sync-messages.js'
 import { TOKEN } from './pair.js'
@@ -39,7 +40,14 @@ export class Answer {
     await this.raw(Buffer.concat([header, payload]))
   }
 
-  async raw(bytes: Buffer): Promise<void> {
+  /** Bytes of the stream, in a chunk of their own. */
+  raw(bytes: Buffer): Promise<void> {
+    const header = Buffer.alloc(CHUNK_HEADER_BYTES)
+    writePlainHeader(header, bytes.byteLength)
+    return this.chunk(Buffer.concat([header, bytes]))
+  }
+
+  async chunk(bytes: Buffer): Promise<void> {
     if (!this.response.write(bytes) && this.open)
       await Promise.race([once(this.response, 'drain'), once(this.response, 'close')])
   }

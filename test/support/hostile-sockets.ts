@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { VERSION_HEADER, authKeys, signRequest } from '../../src/shared/wire/auth.js'
+import { PROTOCOL_VERSION } from '../../src/shared/wire/sync-messages.js'
 import { TOKEN } from './pair.js'
 import type { Socket } from 'node:net'
 
@@ -16,7 +17,7 @@ export function residentMb(pid: number): number {
 
 export function signedHeaders(method: string, path: string, body: string | Uint8Array = ''): Record<string, string> {
   const { headers } = signRequest(authKeys([TOKEN]), { method, path, body })
-  return { ...headers, [VERSION_HEADER]: '1' }
+  return { ...headers, [VERSION_HEADER]: String(PROTOCOL_VERSION) }
 }
 
 export class HostileSocket implements Disposable {

@@ -21,15 +21,18 @@ import {
   signRequest,
   streamMac,
 } from '../../shared/wire/auth.js'
+import { ChunkReader } from '../../shared/wire/chunks.js'
 import { FRAME, FrameReader, broken, frameHeader, provesItself } from '../../shared/wire/frames.js'
 import {
   LISTING_BYTES_MAX,
+  PACKING_HEADER,
   PROTOCOL_VERSION,
   decodeEndFrame,
   decodeListing,
   decodeRemoteError,
   encodeObjectsRequest,
 } from '../../shared/wire/sync-messages.js'
+import { ThreadLoad } from './thread-load.js'
 import type { Dispatcher } from 'undici'
 import type { ErrorCode } from '../../shared/errors.js'
 import type { LibraryListing } from '../../shared/catalog/catalog.js'
@@ -87,6 +90,7 @@ export class PrimaryClient implements AsyncDisposable {
   readonly #newAgent: () => Agent
   readonly #keys: AuthKeys
   readonly #nodes: readonly Node[]
+  readonly #load = new ThreadLoad()
   /** Index of the node that is asked first. */
   #preferred = 0
 
@@ -164,7 +168,12 @@ export class PrimaryClient implements AsyncDisposable {
       response = await request(node.origin + node.prefix + path, {
         dispatcher: this.#agent,
         method,
-        headers: { ...headers, [VERSION_HEADER]: String(PROTOCOL_VERSION) },
+        headers: {
+          ...headers,
+          [VERSION_HEADER]: String(PROTOCOL_VERSION),
+          // where we are what is slow, packed chunks would make us slower
+          ...(this.#load.isBusy() && { [PACKING_HEADER]: 'none' }),
+        },
         ...(method === 'POST' && { body }),
         reset,
         signal,
@@ -208,10 +217,10 @@ export class PrimaryClient implements AsyncDisposable {
     { path, mac, node, pace }: { path: string; mac: ReturnType<typeof streamMac>; node: Node; pace: Pace },
     onFrame: OnFrame,
   ): Promise<EndFrame> {
-    const frames = new FrameReader()
+    const framesIn = frameReader()
     let end: EndFrame | undefined
-    for await (const chunk of chunks) {
-      for (const frame of frames.push(chunk)) {
+    for await (const received of chunks) {
+      for (const frame of framesIn(received)) {
         if (end) throw broken('frames after the end')
         pace.progressed()
         if (frame.type === FRAME.end) end = decodeEndFrame(frame.payload)
@@ -262,6 +271,14 @@ export class PrimaryClient implements AsyncDisposable {
       'PRIMARY_UNREACHABLE',
       `ask ${node.origin} (primary_url): it answered ${response.statusCode}; is this the address of seaf-backup-primary?`,
     )
+  }
+}
+
+/** Of one answer: the frames that are whole with what was received last. */
+function frameReader(): (received: Buffer) => Iterable<Frame> {
+  const [chunks, frames] = [new ChunkReader(), new FrameReader()]
+  return function* (received) {
+    for (const part of chunks.push(received)) yield* frames.push(part)
   }
 }
 

@@ -16,6 +16,8 @@ import type { DeltaJob, ObjectsJob } from './delta.js'
 export interface WorkerJob {
   /** Of the request: what the stream's MAC is made with. */
   readonly proof: Pick<ProvenRequest, 'key' | 'nonce'>
+  /** Chunks may be packed where that pays (packing.ts). */
+  readonly mayPack: boolean
   readonly library?: LibraryFrame
   readonly delta?: DeltaJob
   readonly objects?: ObjectsJob

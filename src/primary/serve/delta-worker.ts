@@ -9,8 +9,10 @@ import { asBackupError } from '../../shared/errors.js'
 import { DiskObjectReader } from '../../shared/store/disk-object-store.js'
 import { streamMac } from '../../shared/wire/auth.js'
 import { FRAME } from '../../shared/wire/frames.js'
+import { CHUNK_BYTES } from '../../shared/wire/chunks.js'
 import { streamDelta, streamObjects } from './delta.js'
-import { CHUNK_BYTES, FrameWriter } from './frame-writer.js'
+import { FrameWriter } from './frame-writer.js'
+import { Packing } from './packing.js'
 import type { FromWorker, ToWorker, WorkerJob } from './delta-pool.js'
 
 /** On their way to the main thread and not yet taken by the socket: enough to keep it busy. */
@@ -21,6 +23,7 @@ if (!port) throw new Error('delta-worker.js is a worker thread, not a program')
 const { dataDir } = workerData as { dataDir: string }
 const objects = new DiskObjectReader(dataDir)
 const running = new Map<number, Running>()
+const packing = new Packing()
 /** Chunks that came back: gigabytes pass through a few megabytes. */
 const spare: Buffer[] = []
 const SPARE_MAX = 16
@@ -36,9 +39,13 @@ class Running {
   #aborted = false
   finish: ((changed: boolean) => void) | undefined
 
-  constructor(readonly id: number) {}
+  constructor(
+    readonly id: number,
+    private readonly mayPack: boolean,
+  ) {}
 
   credit(bytes: number): void {
+    packing.left(bytes)
     this.#untaken -= bytes
     this.#wake?.()
   }
@@ -49,14 +56,22 @@ class Running {
     this.finish?.(false)
   }
 
-  async send(chunk: Buffer): Promise<void> {
-    while (this.#untaken >= UNTAKEN_BYTES_MAX && !this.#aborted)
-      await new Promise<void>(resolve => (this.#wake = resolve))
+  async send(given: Buffer, isChunk: boolean): Promise<void> {
+    if (this.#untaken >= UNTAKEN_BYTES_MAX) await this.#waitToLeave()
     if (this.#aborted) throw new Gone()
+    const chunk = isChunk && this.mayPack ? packing.apply(given) : given
+    if (chunk !== given) keep(given.buffer as ArrayBuffer)
     this.#untaken += chunk.byteLength
     // copied, all of the memory behind it would be, however little of it is used
     post({ type: 'chunk', job: this.id, chunk }, ownsItsMemory(chunk) ? [chunk.buffer as ArrayBuffer] : [])
     await new Promise<void>(resolve => setImmediate(resolve)) // others' turn; and messages for us are read
+  }
+
+  async #waitToLeave(): Promise<void> {
+    packing.waits()
+    while (this.#untaken >= UNTAKEN_BYTES_MAX && !this.#aborted)
+      await new Promise<void>(resolve => (this.#wake = resolve))
+    packing.goesOn()
   }
 }
 
@@ -75,7 +90,7 @@ async function run(job: WorkerJob, state: Running): Promise<void> {
   const mac = streamMac(job.proof.key, job.proof.nonce)
   const out = new FrameWriter(
     mac,
-    chunk => state.send(chunk),
+    (chunk, isChunk) => state.send(chunk, isChunk),
     () => spare.pop() ?? Buffer.allocUnsafeSlow(CHUNK_BYTES),
   )
   try {
@@ -104,7 +119,7 @@ function askWhetherChanged(state: Running): Promise<boolean> {
 
 port.on('message', (message: ToWorker) => {
   if (message.type === 'start') {
-    const state = new Running(message.job)
+    const state = new Running(message.job, message.work.mayPack)
     running.set(message.job, state)
     void run(message.work, state)
     return

@@ -6,6 +6,7 @@
  */
 
 import { ID_BYTES } from '../../shared/ids.js'
+import { CHUNK_BYTES, CHUNK_HEADER_BYTES, writePlainHeader } from '../../shared/wire/chunks.js'
 import {
   FRAME,
   FRAME_HEADER_BYTES,
@@ -17,21 +18,24 @@ import {
 import type { Absent, FrameType } from '../../shared/wire/frames.js'
 import type { Hmac } from 'node:crypto'
 
-export const CHUNK_BYTES = 256 * 1024
 /** The receiver gives up after a minute of silence; long walks must be heard of well before. */
 const ALIVE_MS = 5_000
 
 export class FrameWriter {
   #chunk: Buffer
-  #used = 0
+  /** Its header included. */
+  #used = CHUNK_HEADER_BYTES
   #sentAt = performance.now()
   /** ABSENT frames written so far. */
   absent = 0
 
-  /** `send` owns the chunk that it is given; `room` gives another of CHUNK_BYTES. */
+  /**
+   * `send` owns what it is given: a chunk with its header, which it may replace by another that says the same, or
+   * (`isChunk` false) a part of one. `room` gives another CHUNK_BYTES.
+   */
   constructor(
     private readonly mac: Hmac,
-    private readonly send: (chunk: Buffer) => void | Promise<void>,
+    private readonly send: (bytes: Buffer, isChunk: boolean) => void | Promise<void>,
     private readonly room: () => Buffer = () => Buffer.allocUnsafeSlow(CHUNK_BYTES),
   ) {
     this.#chunk = room()
@@ -93,12 +97,18 @@ export class FrameWriter {
   }
 
   flush(): void | Promise<void> {
-    if (this.#used === 0) return
+    if (this.#used === CHUNK_HEADER_BYTES) return
+    return this.#flush(this.#used - CHUNK_HEADER_BYTES)
+  }
+
+  /** A chunk of `bytes`, of which what is here is the beginning. */
+  #flush(bytes: number): void | Promise<void> {
     const chunk = this.#chunk.subarray(0, this.#used)
+    writePlainHeader(chunk, bytes)
     this.#chunk = this.room()
-    this.#used = 0
+    this.#used = CHUNK_HEADER_BYTES
     this.#sentAt = performance.now()
-    return this.send(chunk)
+    return this.send(chunk, bytes === chunk.byteLength - CHUNK_HEADER_BYTES)
   }
 
   #frame(type: FrameType, payload: Buffer): void | Promise<void> {
@@ -117,12 +127,12 @@ export class FrameWriter {
 
   async #appendLarge(header: Buffer, payload: Buffer, total: number): Promise<void> {
     await this.flush()
-    if (total <= CHUNK_BYTES) return this.#append(header, payload)
+    if (total <= CHUNK_BYTES - CHUNK_HEADER_BYTES) return this.#append(header, payload)
     // a large payload is handed over as it is, not copied
-    header.copy(this.#chunk, 0)
-    this.#used = header.byteLength
-    await this.flush()
-    await this.send(payload)
+    header.copy(this.#chunk, CHUNK_HEADER_BYTES)
+    this.#used = CHUNK_HEADER_BYTES + header.byteLength
+    await this.#flush(total)
+    await this.send(payload, false)
   }
 }
 

@@ -21,6 +21,7 @@ import {
 } from '../../shared/wire/auth.js'
 import { listen, peerAddress, readBody } from '../../shared/wire/listener.js'
 import {
+  PACKING_HEADER,
   PROTOCOL_VERSION,
   REQUEST_BYTES_MAX,
   decodeDeltaRequest,
@@ -200,7 +201,6 @@ async function sendDelta(exchange: Exchange, parts: SyncApiParts): Promise<void>
   const commitsAlone = asked.commitsAlone && base === null
   const from = { repo: rows.repo, storeId: storeIdOf(rows), base, truncateTime, haveSince, commitsAlone }
   await sendStream(exchange, parts, library, {
-    proof: exchange.proven,
     library: { rows, digest: digestWithConf(digest, parts), truncateTime, gcId, base },
     ...(rows.head && rows.head !== base && { delta: { ...from, want: rows.head } }),
   })
@@ -214,16 +214,16 @@ async function sendObjects(exchange: Exchange, parts: SyncApiParts): Promise<voi
   const { repo, objects } = decodeObjectsRequest(exchange.body)
   const library = await readLibrary(repo, parts, exchange.signal)
   const storeId = storeIdOf(library.rows)
-  await sendStream(exchange, parts, library, { proof: exchange.proven, objects: { repo, storeId, objects } })
+  await sendStream(exchange, parts, library, { objects: { repo, storeId, objects } })
 }
 
 async function sendStream(
   exchange: Exchange,
   parts: SyncApiParts,
   library: LibraryRead,
-  job: WorkerJob,
+  content: Omit<WorkerJob, 'proof' | 'mayPack'>,
 ): Promise<void> {
-  const { response, proven, signal } = exchange
+  const { request, response, proven, signal } = exchange
   const { key, nonce } = proven
   response.writeHead(200, {
     'content-type': 'application/octet-stream',
@@ -236,7 +236,8 @@ async function sendStream(
     }
   }
   const changed = () => hasChanged(library, parts, signal)
-  await parts.pool.stream(job, write, changed, signal)
+  const mayPack = request.headers[PACKING_HEADER] !== 'none'
+  await parts.pool.stream({ ...content, proof: proven, mayPack }, write, changed, signal)
   response.end()
 }
 

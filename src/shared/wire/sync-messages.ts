@@ -4,8 +4,8 @@
  *   primary -> backup, WebSocket `/v1/events`: EventMessage, one JSON a message
  *   backup -> primary, HTTP:
  *     GET  /v1/listing                  -> binary, encodeListing
- *     POST /v1/delta   DeltaRequest     -> frames: LIBRARY, COMMIT..., TREES, (TREE objects...)..., END
- *     POST /v1/objects ObjectsRequest   -> frames: objects or ABSENT in the order asked, END
+ *     POST /v1/delta   DeltaRequest     -> frames, in chunks (chunks.ts): LIBRARY, COMMIT..., TREES, (TREE objects...)..., END
+ *     POST /v1/objects ObjectsRequest   -> frames, in chunks: objects or ABSENT in the order asked, END
  *
  * Everything received is parsed here once and bounded; past this module it is trusted to be of its shape.
  */
@@ -20,7 +20,10 @@ import type { LibraryListing, LibraryRows } from '../catalog/catalog.js'
 import type { ObjectKind } from '../store/object-store.js'
 
 /** Both sides must speak the same one. Raised whenever an older peer would misunderstand. */
-export const PROTOCOL_VERSION = 1
+export const PROTOCOL_VERSION = 2
+
+/** Of a request: `none`, where the backup cannot unpack as fast as it comes. Else the agent packs where it thinks that it pays. */
+export const PACKING_HEADER = 'x-seaf-backup-packing'
 
 /** Requests are a few ids; the largest asks for OBJECTS_MAX objects. */
 export const REQUEST_BYTES_MAX = 256 * 1024
