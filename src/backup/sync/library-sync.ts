@@ -22,7 +22,9 @@ import type { DamagedObject, SyncProgress } from '../../shared/wire/control-mess
 import type { HeadMoveNote } from '../state/head-log.js'
 import type { Cause, Library, LibraryStates } from '../state/library-state.js'
 import type { PullPool } from './pull-pool.js'
-import type { PullResult } from './pull.js'
+import type { LibraryFrame } from '../../shared/wire/sync-messages.js'
+import type { Hole } from './damage.js'
+import type { PullJob, PullResult, Vouched } from './pull.js'
 
 export interface SyncParts {
   readonly catalog: Catalog
@@ -48,38 +50,7 @@ export async function syncLibrary(
   parts: SyncParts,
   signal: AbortSignal,
 ): Promise<void> {
-  const own = await readOwnRows(library, parts, signal)
-  const { recorded } = own
-  let { fence } = own
-  const baseCommit = library.summary?.baseCommit ?? null
-  const lacksBase = library.holes.some(({ id }) => id === baseCommit)
-  const job = {
-    repo: library.repo,
-    recorded,
-    vouched: order.full ? null : library.vouched,
-    baseKnown: lacksBase || order.full ? null : baseCommit,
-    // the base commit is the origin's: it is asked for there
-    holes: library.holes
-      .filter(({ id }) => id !== baseCommit)
-      .map(({ kind, id, problem, path }) => ({ kind, id, problem, path })),
-    force: order.force,
-  }
-  const result = await parts.pool.pull(
-    job,
-    {
-      library: async frame => {
-        const storeId = storeIdOf(frame.rows)
-        if (fence?.storeId !== storeId) fence = { storeId, gcId: await parts.catalog.gcId(storeId, signal) }
-        parts.states.heard(library, frame.rows.head, frame.digest)
-      },
-      checkpoint: (vouched, holes) => {
-        library.vouchedGc = fence?.gcId ?? null
-        parts.states.checkpoint(library, vouched, holes)
-      },
-      progress: order.onProgress,
-    },
-    signal,
-  )
+  const { result, recorded, fence } = await pull(library, order, parts, signal)
   const pulled = expectPulled(library, result)
   const accepted = order.force || holesAccepted(library, pulled.damaged)
   if (pulled.rootId !== null) library.vouchedGc = fence?.gcId ?? null
@@ -93,12 +64,90 @@ export async function syncLibrary(
   if (pulled.damaged.length > 0 && !accepted) throw damageError(library, pulled.damaged)
 }
 
+interface Pull {
+  readonly result: PullResult
+  readonly recorded: CommitId | null
+  readonly fence: Fence | undefined
+}
+
+/** What is remembered is nearly always what our rows say: they are read while the primary is asked, and decide before anything is stored. */
+async function pull(library: Library, order: SyncOrder, parts: SyncParts, signal: AbortSignal): Promise<Pull> {
+  const isKnown = library.looked && library.vouched !== null && !order.full
+  const reading = readOwnRows(library, parts, signal)
+  if (!isKnown) await reading
+  try {
+    return await pullFrom(library, order, { reading, parts }, signal)
+  } catch (error) {
+    if (!(error instanceof RememberedWrongly)) throw error
+    return await pullFrom(library, order, { reading, parts }, signal)
+  } finally {
+    await reading.catch(() => {}) // it changes the library: not while somebody else syncs it
+  }
+}
+
+/** Our rows were read meanwhile, and the library is not what this pull began with. */
+class RememberedWrongly extends Error {}
+
+async function pullFrom(
+  library: Library,
+  order: SyncOrder,
+  { reading, parts }: { reading: Promise<OwnRows>; parts: SyncParts },
+  signal: AbortSignal,
+): Promise<Pull> {
+  const job = jobOf(library, order)
+  const ours = reading.then(own => {
+    if (job.recorded !== library.head || job.vouched !== (order.full ? null : library.vouched))
+      throw new RememberedWrongly('our rows are not what was remembered')
+    return own
+  })
+  const mayStore = ours.then(({ fence }) => fence?.storeId ?? null)
+  mayStore.catch(() => {}) // told to who waits for `ours`; where the pull failed first, that counts
+  let fence: Fence | undefined
+  const events = {
+    mayStore,
+    library: async (frame: LibraryFrame) => {
+      const { fence: known } = await ours
+      const storeId = storeIdOf(frame.rows)
+      fence = known?.storeId === storeId ? known : { storeId, gcId: await parts.catalog.gcId(storeId, signal) }
+      parts.states.heard(library, frame.rows.head, frame.digest)
+    },
+    checkpoint: (vouched: Vouched, holes: readonly Hole[]) => {
+      library.vouchedGc = fence?.gcId ?? null
+      parts.states.checkpoint(library, vouched, holes)
+    },
+    progress: order.onProgress,
+  }
+  const result = await parts.pool.pull(job, events, signal)
+  return { result, recorded: (await ours).recorded, fence }
+}
+
+function jobOf(library: Library, { force, full }: SyncOrder): PullJob {
+  const baseCommit = library.summary?.baseCommit ?? null
+  const lacksBase = library.holes.some(({ id }) => id === baseCommit)
+  return {
+    repo: library.repo,
+    recorded: library.head,
+    vouched: full ? null : library.vouched,
+    baseKnown: lacksBase || full ? null : baseCommit,
+    // the base commit is the origin's: it is asked for there
+    holes: library.holes
+      .filter(({ id }) => id !== baseCommit)
+      .map(({ kind, id, problem, path }) => ({ kind, id, problem, path })),
+    force,
+  }
+}
+
 type Pulled = PullResult & { readonly kind: 'pulled' }
+
+interface Fence {
+  readonly storeId: RepoId
+  readonly gcId: string | null
+}
 
 interface OwnRows {
   readonly recorded: CommitId | null
   /** As it was before anything was vouched for; undefined: no such library here yet. */
-  readonly fence: { readonly storeId: RepoId; readonly gcId: string | null } | undefined
+  readonly fence: Fence | undefined
 }
 
 /** Our Branch row is the truth about what we recorded; the state database only remembers it. */

@@ -5,6 +5,7 @@
 import { Worker } from 'node:worker_threads'
 import { BackupError } from '../../shared/errors.js'
 import type { ErrorCode } from '../../shared/errors.js'
+import type { RepoId } from '../../shared/ids.js'
 import type { SyncProgress } from '../../shared/wire/control-messages.js'
 import type { LibraryFrame } from '../../shared/wire/sync-messages.js'
 import type { Hole } from './damage.js'
@@ -20,7 +21,8 @@ export interface PullerData {
 
 export type ToPuller =
   | { readonly type: 'start'; readonly id: number; readonly job: PullJob }
-  | { readonly type: 'go'; readonly id: number }
+  /** Objects may be stored; with a store id, for a library that uses that one, whether it has asked yet or not. */
+  | { readonly type: 'go'; readonly id: number; readonly storeId: RepoId | null }
   | { readonly type: 'abort'; readonly id: number }
   | { readonly type: 'look'; readonly id: number; readonly copies: readonly OwnCopy[] }
 
@@ -39,6 +41,11 @@ export type FromPuller =
       readonly message: string
       readonly stack: string | undefined
     }
+
+export interface PoolEvents extends PullEvents {
+  /** Where objects may be stored without asking, once that is known; null: nowhere. What it rejects with, `library` does too. */
+  readonly mayStore: Promise<RepoId | null>
+}
 
 interface Running {
   readonly events: PullEvents
@@ -70,7 +77,7 @@ export class PullPool implements AsyncDisposable {
   }
 
   /** Rejects with what went wrong, or with AbortError; nothing of the pull runs on then. */
-  async pull(job: PullJob, events: PullEvents, signal: AbortSignal): Promise<PullResult> {
+  async pull(job: PullJob, events: PoolEvents, signal: AbortSignal): Promise<PullResult> {
     signal.throwIfAborted()
     const id = this.#nextId++
     const worker = this.#leastBusy()
@@ -82,6 +89,8 @@ export class PullPool implements AsyncDisposable {
       return await new Promise<PullResult>((resolve, reject) => {
         this.#running.set(id, { events, worker, resolve, reject })
         say({ type: 'start', id, job })
+        const go = (storeId: RepoId | null) => storeId !== null && say({ type: 'go', id, storeId })
+        void events.mayStore.then(go, () => {})
       })
     } finally {
       signal.removeEventListener('abort', abort)
@@ -119,7 +128,7 @@ export class PullPool implements AsyncDisposable {
     if (!running) return
     switch (message.type) {
       case 'library': {
-        const go = () => running.worker.postMessage({ type: 'go', id: message.id } satisfies ToPuller)
+        const go = () => running.worker.postMessage({ type: 'go', id: message.id, storeId: null } satisfies ToPuller)
         void running.events.library(message.frame).then(go, (error: unknown) => refuse(message.id, running, error))
         return
       }

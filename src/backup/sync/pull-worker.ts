@@ -7,6 +7,7 @@
 
 import { join } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
+import { storeIdOf } from '../../shared/catalog/library-tables.js'
 import { asBackupError, isAbort, systemCode } from '../../shared/errors.js'
 import { storeError } from '../../shared/store/durable-file.js'
 import { DiskObjectStore } from '../../shared/store/disk-object-store.js'
@@ -14,6 +15,7 @@ import { BlockIndex } from '../state/block-index.js'
 import { isHere } from './own-copy.js'
 import { PrimaryClient } from './primary-client.js'
 import { pullLibrary } from './pull.js'
+import type { RepoId } from '../../shared/ids.js'
 import type { FromPuller, PullerData, ToPuller } from './pull-pool.js'
 import type { PullEvents, PullJob } from './pull.js'
 
@@ -23,18 +25,25 @@ const { dataDir, stateDir, primary } = workerData as PullerData
 const store = new DiskObjectStore(dataDir)
 const blocks = new BlockIndex(join(stateDir, 'blocks.idx'))
 const client = new PrimaryClient(primary)
-const running = new Map<number, { controller: AbortController; go: (() => void) | undefined }>()
+interface Running {
+  readonly controller: AbortController
+  go: (() => void) | undefined
+  /** Of a library there, objects may be stored without asking. */
+  mayStore: RepoId | null
+}
+const running = new Map<number, Running>()
 
 const post = (message: FromPuller): void => port?.postMessage(message)
 
 async function run(id: number, job: PullJob): Promise<void> {
-  const state = { controller: new AbortController(), go: undefined as (() => void) | undefined }
+  const state: Running = { controller: new AbortController(), go: undefined, mayStore: null }
   running.set(id, state)
   const events: PullEvents = {
     library: frame =>
       new Promise(resolve => {
         state.go = resolve
         post({ type: 'library', id, frame })
+        if (state.mayStore === storeIdOf(frame.rows)) resolve()
       }),
     checkpoint: (vouched, holes) => post({ type: 'checkpoint', id, vouched, holes }),
     progress: progress => post({ type: 'progress', id, progress }),
@@ -66,7 +75,9 @@ port.on('message', (message: ToPuller) => {
       void run(message.id, message.job)
       return
     case 'go':
-      return state?.go?.()
+      if (message.storeId === null) state?.go?.()
+      else if (state) state.mayStore = message.storeId
+      return
     case 'abort':
       state?.controller.abort()
       state?.go?.()
