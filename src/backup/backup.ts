@@ -73,12 +73,12 @@ export async function runBackup(config: BackupConfig, log: Log, signal: AbortSig
     keys,
     log,
     hints: {
-      changed(repo, head, ago) {
+      changed(repo, head, ago, enclosed) {
         const library = states.moved(repo, head, performance.now() - ago)
         // told by two agents, or after a sweep: unless a sync is under way, which may be about to leave this head, it is done
         const isDone = head !== null && head === library.head && !isBehind(library)
         if (isDone && !library.syncing && !library.failure) return
-        engine.offer(repo, 'now', 'push')
+        engine.announced(library, enclosed)
       },
       sweep: () => sweep.ring(),
     },

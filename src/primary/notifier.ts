@@ -10,6 +10,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
 import { WebSocket } from 'ws'
 import { BackupError, asBackupError, isAbort, reason } from '../shared/errors.js'
 import { startLoop } from '../shared/lifecycle.js'
@@ -33,16 +34,23 @@ const HEARTBEAT_MS = 3_000
 const SILENCE_MS_MAX = 15_000
 const CONNECT_MS_MAX = 10_000
 const RECONNECT = { first: 250, max: 30_000 }
+/** An event waits no longer for what would be sent along. */
+const ENCLOSING_MS_MAX = 25
 /** Unsent bytes in the socket above which events wait here instead, where they coalesce. */
 const UNSENT_BYTES_MAX = 256 * 1024
 
-type Body = EventMessage extends infer M ? (M extends EventMessage ? Omit<M, 'epoch' | 'seq'> : never) : never
+type Body = EventMessage extends infer M ? (M extends EventMessage ? Unnumbered<M> : never) : never
+/** What is sent along, as it stands in JSON. */
+type Unnumbered<M extends EventMessage> = Omit<M, 'epoch' | 'seq' | 'enclosed'> &
+  (M extends { type: 'event' } ? { readonly enclosed: string | null } : object)
 
 export interface NotifierOptions {
   readonly backupUrl: URL
   readonly caFile: string | null
   readonly keys: AuthKeys
   readonly source: () => string
+  /** What is sent along with an event of this head (enclosure.ts). */
+  readonly enclosure: (repo: RepoId, head: CommitId, signal: AbortSignal) => Promise<Buffer | null>
   readonly log: Log
   readonly onDeath: (error: unknown) => void
 }
@@ -143,7 +151,7 @@ export class Notifier implements ChangeSink, AsyncDisposable {
           if (now - heardAt > SILENCE_MS_MAX) throw this.#lost('the backup has been silent for 15 s')
           this.#beat(line)
         }
-        if (this.#flush(line)) await this.#bell.wait(Math.max(0, beatAt + HEARTBEAT_MS - now), both)
+        if (await this.#flush(line, both)) await this.#bell.wait(Math.max(0, beatAt + HEARTBEAT_MS - now), both)
         else await sleep(5, both) // the socket is full: let it drain
       }
     } catch (error) {
@@ -174,17 +182,35 @@ export class Notifier implements ChangeSink, AsyncDisposable {
   }
 
   /** False when the socket has enough. */
-  #flush(line: Line): boolean {
+  async #flush(line: Line, signal: AbortSignal): Promise<boolean> {
     if (this.#everything) {
       this.#everything = false
       this.#send(line, { type: 'everything' })
     }
     for (const [repo, { head, since }] of this.#pending) {
       if (line.socket.bufferedAmount > UNSENT_BYTES_MAX) return false
+      const isAlone = this.#pending.size === 1 && line.socket.bufferedAmount === 0
       this.#pending.delete(repo)
-      this.#send(line, { type: 'event', repo, head, agoMs: Math.round(performance.now() - since) })
+      const enclosed = isAlone && head !== null ? await this.#enclosed(repo, head, signal) : null
+      this.#send(line, { type: 'event', repo, head, agoMs: Math.round(performance.now() - since), enclosed })
     }
     return true
+  }
+
+  /** Of a change that comes alone: where many come at once the backup is behind, and asks for what it lacks. */
+  async #enclosed(repo: RepoId, head: CommitId, signal: AbortSignal): Promise<string | null> {
+    const ended = new AbortController()
+    try {
+      const made = this.#options.enclosure(repo, head, AbortSignal.any([signal, ended.signal]))
+      const late = delay(ENCLOSING_MS_MAX, null, { signal: ended.signal })
+      late.catch(() => {})
+      return (await Promise.race([made, late]))?.toString('base64') ?? null
+    } catch (error) {
+      if (signal.aborted) throw error
+      return null // the backup asks, and is told what is wrong
+    } finally {
+      ended.abort()
+    }
   }
 
   #send({ socket, seal }: Line, body: Body): void {

@@ -15,6 +15,7 @@ import { backoffMs, sleep } from '../shared/timing.js'
 import { authKeys } from '../shared/wire/auth.js'
 import { openChangeSource } from './changes/open-change-source.js'
 import { Notifier } from './notifier.js'
+import { Enclosures } from './serve/enclosure.js'
 import { DeltaPool } from './serve/delta-pool.js'
 import { RateLimit } from './serve/rate-limit.js'
 import { startSyncApi } from './serve/sync-api.js'
@@ -36,6 +37,7 @@ export async function runPrimary(config: PrimaryConfig, log: Log, signal: AbortS
 
   await using catalog = await openCatalogPatiently(config, log, both)
   await using pool = new DeltaPool({ dataDir: config.dataDir, threads: config.workers, onDeath })
+  const rate = new RateLimit(config.maxRate)
   await using api = await startSyncApi(
     { listen: config.listen, tls: config.tls },
     {
@@ -43,17 +45,19 @@ export async function runPrimary(config: PrimaryConfig, log: Log, signal: AbortS
       catalog,
       objects: new DiskObjectReader(config.dataDir),
       pool,
-      rate: new RateLimit(config.maxRate),
+      rate,
       confKeepDays: config.historyKeepDays,
       log,
     },
   )
+  const enclosures = new Enclosures({ catalog, dataDir: config.dataDir, confKeepDays: config.historyKeepDays, rate })
   const current: { source?: ChangeSource } = {}
   await using notifier = new Notifier({
     backupUrl: config.backupUrl,
     caFile: config.caFile,
     keys,
     source: () => current.source?.kind ?? 'starting',
+    enclosure: (repo, head, stopping) => enclosures.of(repo, head, stopping),
     log,
     onDeath,
   })

@@ -82,7 +82,10 @@ const infoNumbers = ({ info }: LibraryRows) =>
 
 const isEvent = (event: EventMessage): boolean => {
   if (!isDigest(event.epoch) || !isCount(event.seq)) return false
-  if (event.type === 'event') return isRepoId(event.repo) && isIdOrNull(event.head) && isCount(event.agoMs)
+  if (event.type === 'event') {
+    const { repo, head, agoMs, enclosed } = event
+    return isRepoId(repo) && isIdOrNull(head) && isCount(agoMs) && orNone(Buffer.isBuffer)(enclosed)
+  }
   if (event.type === 'everything') return true
   const texts = [event.position, event.source, event.degraded ?? '']
   return texts.every(text => isText(text, 1_000) && isPrintable(text)) && orNone(isCount)(event.positionAgoMs)
@@ -139,12 +142,23 @@ const absent = record<Absent>({
 const words = fc.string({ unit: 'binary', maxLength: 60 })
 const cleaned = (text: string): string => text.replace(/[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, '?')
 const eventMeaning = (value: object): object =>
-  Object.fromEntries(Object.entries(value).map(([k, v]) => [k, TOLD.has(k) && v !== null ? cleaned(v as string) : v]))
+  Object.fromEntries(Object.entries(value).map(([k, v]) => [k, v === null ? v : fieldMeaning(k, v)]))
+function fieldMeaning(key: string, value: unknown): unknown {
+  if (key === 'enclosed') return Buffer.from(value as string, 'base64')
+  return TOLD.has(key) ? cleaned(value as string) : value
+}
 const TOLD = new Set(['position', 'source', 'degraded'])
 
 const numbered = { epoch: digest, seq: count }
 export const event = fc.oneof(
-  record({ type: fc.constant('event'), ...numbered, repo: repoId, head: orNull(commitId), agoMs: count }),
+  record({
+    type: fc.constant('event'),
+    ...numbered,
+    repo: repoId,
+    head: orNull(commitId),
+    agoMs: count,
+    enclosed: orNull(buffer({ maxLength: 60 }).map(frames => frames.toString('base64'))),
+  }),
   record({ type: fc.constant('everything'), ...numbered }),
   record({
     type: fc.constant('heartbeat'),

@@ -48,8 +48,11 @@ export interface Agent {
 }
 
 export interface Hints {
-  /** `ago`: milliseconds since the agent saw the change; null head: its rows changed, or nobody knows what. */
-  changed(repo: RepoId, head: CommitId | null, ago: number): void
+  /**
+   * `ago`: milliseconds since the agent saw the change; null head: its rows changed, or nobody knows what. `enclosed`:
+   * frames of the delta from the head's parent, if they came along.
+   */
+  changed(repo: RepoId, head: CommitId | null, ago: number, enclosed: Buffer | null): void
   /** Something may have been missed. */
   sweep(reason: string): void
 }
@@ -197,7 +200,7 @@ export class Subscriber implements AsyncDisposable {
     if (!inOrder.follows(event)) this.hints.sweep('events were lost')
     switch (event.type) {
       case 'event':
-        return this.hints.changed(event.repo, event.head, event.agoMs)
+        return this.hints.changed(event.repo, event.head, event.agoMs, event.enclosed)
       case 'everything':
         return this.hints.sweep('the agent may have missed changes')
       case 'heartbeat':

@@ -41,6 +41,8 @@ export interface SyncOrder {
   readonly full: boolean
   readonly cause: Cause
   readonly onProgress: (progress: SyncProgress) => void
+  /** What came along with the event that told of it: frames of the delta from the head's parent. */
+  readonly enclosed: Buffer | null
 }
 
 /** Resolves when the library is synchronized. Rejects with the reason why it is not; a whole latest state may have been recorded nonetheless. */
@@ -121,7 +123,7 @@ async function pullFrom(
   return { result, recorded: (await ours).recorded, fence }
 }
 
-function jobOf(library: Library, { force, full }: SyncOrder): PullJob {
+function jobOf(library: Library, { force, full, enclosed }: SyncOrder): PullJob {
   const baseCommit = library.summary?.baseCommit ?? null
   const lacksBase = library.holes.some(({ id }) => id === baseCommit)
   return {
@@ -134,6 +136,7 @@ function jobOf(library: Library, { force, full }: SyncOrder): PullJob {
       .filter(({ id }) => id !== baseCommit)
       .map(({ kind, id, problem, path }) => ({ kind, id, problem, path })),
     force,
+    enclosed: force || full ? null : enclosed,
   }
 }
 

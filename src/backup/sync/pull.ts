@@ -13,7 +13,7 @@
 import { storeIdOf } from '../../shared/catalog/library-tables.js'
 import { BackupError } from '../../shared/errors.js'
 import { keepsMore } from '../../shared/seafile/kept-history.js'
-import { FRAME, broken, decodeAbsent, decodeBlockRef, frameId } from '../../shared/wire/frames.js'
+import { FRAME, FrameReader, broken, decodeAbsent, decodeBlockRef, frameId } from '../../shared/wire/frames.js'
 import { decodeLibraryFrame } from '../../shared/wire/sync-messages.js'
 import { pullBaseTree } from './base-tree.js'
 import { locateDamage } from './damage.js'
@@ -50,6 +50,8 @@ export interface PullJob {
   readonly baseKnown: CommitId | null
   /** Also follow a head that does not descend from ours. */
   readonly force: boolean
+  /** Came with the event: frames of the delta from the head's parent, without END. Null: none, or not to be used. */
+  readonly enclosed: Uint8Array | null
 }
 
 export interface PullEvents {
@@ -126,7 +128,8 @@ class Pull implements AsyncDisposable {
     const { vouched } = this.job
     const commitsAlone = vouched !== null || (await this.#hasCommits())
     try {
-      await this.#stream({ have: vouched?.commit ?? null, haveSince: vouched?.since ?? -1, commitsAlone })
+      if (!(await this.#takeEnclosed()))
+        await this.#stream({ have: vouched?.commit ?? null, haveSince: vouched?.since ?? -1, commitsAlone })
     } catch (error) {
       if (error instanceof Refused && this.#library) {
         return { kind: 'refused', library: this.#library, relation: error.relation }
@@ -154,6 +157,22 @@ class Pull implements AsyncDisposable {
     const { repo } = this.job
     const end = await this.parts.client.delta({ repo, ...asked }, frame => this.#take(frame), this.signal)
     expectUnchanged(end, repo)
+  }
+
+  /** False when nothing came along, or something that does not continue what is here: then nothing of it was taken. */
+  async #takeEnclosed(): Promise<boolean> {
+    const { enclosed, vouched, repo } = this.job
+    if (!enclosed || !vouched) return false
+    const frames = new FrameReader()
+    for (const frame of frames.push(Buffer.from(enclosed.buffer, enclosed.byteOffset, enclosed.byteLength))) {
+      if (!this.#begun) {
+        const { base, truncateTime } = decodeLibraryFrame(frame.payload, repo)
+        if (base !== vouched.commit || keepsMore(truncateTime, vouched.since)) return false
+      }
+      const pending = this.#take(frame)
+      if (pending) await pending
+    }
+    return this.#begun
   }
 
   /**

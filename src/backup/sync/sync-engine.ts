@@ -11,6 +11,7 @@ import { BackupError, asBackupError, isAbort } from '../../shared/errors.js'
 import { startLoop } from '../../shared/lifecycle.js'
 import { Bell, backoffMs } from '../../shared/timing.js'
 import { syncLibrary } from './library-sync.js'
+import { Enclosures } from './enclosures.js'
 import { SyncQueue } from './sync-queue.js'
 import type { ErrorCode } from '../../shared/errors.js'
 import type { RepoId } from '../../shared/ids.js'
@@ -60,6 +61,7 @@ export class SyncEngine implements AsyncDisposable {
   readonly #waiters = new Map<RepoId, Waiter[]>()
   /** Libraries to be offered again, and when (performance.now()). */
   readonly #later = new Map<Library, number>()
+  readonly #enclosures = new Enclosures()
   readonly #running = new Set<Promise<void>>()
   readonly #loop: AsyncDisposable
   #line: BackupError | undefined
@@ -119,6 +121,12 @@ export class SyncEngine implements AsyncDisposable {
     })
   }
 
+  /** An event told of this library, just now, and may have brought what it lacks. */
+  announced(library: Library, enclosed: Buffer | null): void {
+    this.#enclosures.put(library, enclosed)
+    this.offer(library.repo, 'now', 'push')
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#loop[Symbol.asyncDispose]()
     const stopping = new BackupError('STOPPING', 'the daemon is stopping')
@@ -169,7 +177,8 @@ export class SyncEngine implements AsyncDisposable {
     library.syncing = true
     let failure: BackupError | undefined
     try {
-      await syncLibrary(library, { force, full, cause, onProgress }, this.#options, signal)
+      const enclosed = this.#enclosures.take(library)
+      await syncLibrary(library, { force, full, cause, onProgress, enclosed }, this.#options, signal)
     } catch (error) {
       if (isAbort(error) && signal.aborted) failure = new BackupError('STOPPING', 'the daemon is stopping')
       else failure = asBackupError(error)

@@ -31,10 +31,11 @@ export class FrameWriter {
 
   /**
    * `send` owns what it is given: a chunk with its header, which it may replace by another that says the same, or
-   * (`isChunk` false) a part of one. `room` gives another CHUNK_BYTES.
+   * (`isChunk` false) a part of one. `room` gives another CHUNK_BYTES. `mac`: null where something else proves the
+   * frames, and no END is written.
    */
   constructor(
-    private readonly mac: Hmac,
+    private readonly mac: Hmac | null,
     private readonly send: (bytes: Buffer, isChunk: boolean) => void | Promise<void>,
     private readonly room: () => Buffer = () => Buffer.allocUnsafeSlow(CHUNK_BYTES),
   ) {
@@ -55,7 +56,7 @@ export class FrameWriter {
 
   object(type: FrameType, id: string, bytes: Buffer): void | Promise<void> {
     const head = objectHead(type, id, bytes.byteLength)
-    if (!provesItself(type)) this.mac.update(head).update(bytes)
+    if (!provesItself(type)) this.mac?.update(head).update(bytes)
     return this.#append(head, bytes)
   }
 
@@ -93,6 +94,7 @@ export class FrameWriter {
   }
 
   end(changed: boolean): void | Promise<void> {
+    if (!this.mac) throw new Error('assertion failed: an END that proves nothing')
     return this.json(FRAME.end, { mac: this.mac.digest('hex'), changed })
   }
 
@@ -113,7 +115,7 @@ export class FrameWriter {
 
   #frame(type: FrameType, payload: Buffer): void | Promise<void> {
     const header = frameHeader(type, payload.byteLength)
-    if (!provesItself(type)) this.mac.update(header).update(payload)
+    if (!provesItself(type)) this.mac?.update(header).update(payload)
     return this.#append(header, payload)
   }
 

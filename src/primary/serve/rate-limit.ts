@@ -27,13 +27,22 @@ export class RateLimit {
     for (let at = 0; at < chunk.byteLength; at += most) yield chunk.subarray(at, at + most)
   }
 
+  /** What was sent without waiting: others wait for it. */
+  spend(bytes: number): void {
+    if (this.bytesPerSecond > 0) this.#charge(bytes)
+  }
+
   /** Resolves when `bytes` may be sent. Debt is allowed, so that one chunk larger than the bucket passes; the next one pays. */
   async take(bytes: number, signal: AbortSignal): Promise<void> {
     if (this.bytesPerSecond === 0) return
+    this.#charge(bytes)
+    if (this.#free < 0) await sleep((-this.#free / this.bytesPerSecond) * 1000, signal)
+  }
+
+  #charge(bytes: number): void {
     const now = this.now()
     const earned = ((now - this.#at) / 1000) * this.bytesPerSecond
     this.#free = Math.min(this.bytesPerSecond * BUCKET_SECONDS, this.#free + earned) - bytes
     this.#at = now
-    if (this.#free < 0) await sleep((-this.#free / this.bytesPerSecond) * 1000, signal)
   }
 }

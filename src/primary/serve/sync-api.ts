@@ -6,10 +6,8 @@
  * `CatalogReader`, objects through reader threads.
  */
 
-import { hash } from 'node:crypto'
 import { storeIdOf } from '../../shared/catalog/library-tables.js'
 import { BackupError, asBackupError, isAbort } from '../../shared/errors.js'
-import { historyRule } from '../../shared/seafile/history-rule.js'
 import { keepsMore } from '../../shared/seafile/kept-history.js'
 import {
   AUTH_HEADER,
@@ -28,8 +26,9 @@ import {
   decodeObjectsRequest,
   encodeListing,
 } from '../../shared/wire/sync-messages.js'
+import { libraryFrame, listingWithConf, truncateTimeOf } from './library-rules.js'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { CatalogReader, LibraryListing, LibraryRead } from '../../shared/catalog/catalog.js'
+import type { CatalogReader, LibraryRead } from '../../shared/catalog/catalog.js'
 import type { RepoId } from '../../shared/ids.js'
 import type { Log } from '../../shared/log.js'
 import type { AuthKeys, ProvenRequest } from '../../shared/wire/auth.js'
@@ -161,7 +160,7 @@ async function route(exchange: Exchange, parts: SyncApiParts): Promise<void> {
   const { request, response, proven, signal } = exchange
   switch (`${request.method} ${request.url}`) {
     case 'GET /v1/listing': {
-      const body = encodeListing(withConf(await parts.catalog.listing(signal), parts))
+      const body = encodeListing(listingWithConf(await parts.catalog.listing(signal), parts.confKeepDays))
       return sendBody(response, proven, 200, 'application/octet-stream', body)
     }
     case 'POST /v1/delta':
@@ -179,21 +178,11 @@ async function readLibrary(repo: RepoId, parts: SyncApiParts, signal: AbortSigna
   throw new BackupError('LIBRARY_GONE', `read library ${repo}: the primary has no such library (any more)`)
 }
 
-const truncateTimeOf = (library: LibraryRead, parts: SyncApiParts): number =>
-  historyRule({ ...library.history, confKeepDays: parts.confKeepDays }, Math.floor(Date.now() / 1000))
-
-/** What seafile.conf says of history is no row, and requires as much as one. */
-const digestWithConf = (digest: string, { confKeepDays }: SyncApiParts): string =>
-  confKeepDays === null ? digest : hash('sha1', `${digest} ${confKeepDays}`, 'hex').slice(0, digest.length)
-
-const withConf = (listing: readonly LibraryListing[], parts: SyncApiParts): LibraryListing[] =>
-  listing.map(entry => ({ ...entry, digest: digestWithConf(entry.digest, parts) }))
-
 async function sendDelta(exchange: Exchange, parts: SyncApiParts): Promise<void> {
   const asked = decodeDeltaRequest(exchange.body)
   const library = await readLibrary(asked.repo, parts, exchange.signal)
-  const { rows, digest, gcId } = library
-  const truncateTime = truncateTimeOf(library, parts)
+  const { rows } = library
+  const truncateTime = truncateTimeOf(library, parts.confKeepDays)
   const usable =
     asked.have !== null && !keepsMore(truncateTime, asked.haveSince) && hasCommit(asked.repo, asked.have, parts)
   const base = usable ? asked.have : null
@@ -201,7 +190,7 @@ async function sendDelta(exchange: Exchange, parts: SyncApiParts): Promise<void>
   const commitsAlone = asked.commitsAlone && base === null
   const from = { repo: rows.repo, storeId: storeIdOf(rows), base, truncateTime, haveSince, commitsAlone }
   await sendStream(exchange, parts, library, {
-    library: { rows, digest: digestWithConf(digest, parts), truncateTime, gcId, base },
+    library: libraryFrame(library, parts.confKeepDays, { truncateTime, base }),
     ...(rows.head && rows.head !== base && { delta: { ...from, want: rows.head } }),
   })
 }

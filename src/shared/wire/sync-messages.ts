@@ -29,8 +29,10 @@ export const PACKING_HEADER = 'x-seaf-backup-packing'
 export const REQUEST_BYTES_MAX = 256 * 1024
 /** In one ObjectsRequest. */
 export const OBJECTS_MAX = 2_000
-/** An event is two ids and two numbers, a heartbeat a line of text. */
-export const EVENT_BYTES_MAX = 4 * 1024
+/** Of what is sent along with an event; a larger change is asked for. */
+export const ENCLOSED_BYTES_MAX = 48 * 1024
+/** An event is two ids, two numbers and what is sent along, in base64; a heartbeat a line of text. */
+export const EVENT_BYTES_MAX = 4 * 1024 + (ENCLOSED_BYTES_MAX * 4) / 3
 /** Blocks up to here travel inside the delta; larger ones are asked for, so that those already here never travel. */
 export const INLINE_BLOCK_BYTES_MAX = 256 * 1024
 
@@ -188,6 +190,8 @@ export type EventMessage =
       readonly repo: RepoId
       readonly head: CommitId | null
       readonly agoMs: number
+      /** Frames of the delta from the head's parent, without END (docs/PROTOCOL.md). */
+      readonly enclosed: Buffer | null
     }
   | { readonly type: 'everything'; readonly epoch: string; readonly seq: number }
   | {
@@ -211,9 +215,11 @@ export function decodeEvent(data: Buffer): EventMessage {
     throw broken('an event without its number')
   switch (type) {
     case 'event': {
-      const { repo, head, agoMs } = json
+      const { repo, head, agoMs, enclosed = null } = json
       if (!isRepoId(repo) || !(head === null || isObjectId(head)) || !isCount(agoMs)) throw broken('a malformed event')
-      return { type, epoch, seq, repo, head: head as CommitId | null, agoMs }
+      if (!(enclosed === null || isBase64(enclosed))) throw broken('a malformed enclosure')
+      const bytes = enclosed === null ? null : Buffer.from(enclosed, 'base64')
+      return { type, epoch, seq, repo, head: head as CommitId | null, agoMs, enclosed: bytes }
     }
     case 'everything':
       return { type, epoch, seq }
@@ -249,6 +255,7 @@ function parseGcId(value: unknown): string {
 
 const isCount = (value: unknown): value is number =>
   typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
+const isBase64 = (value: unknown): value is string => typeof value === 'string' && /^[A-Za-z0-9+/]*={0,2}$/.test(value)
 const isText = (value: unknown): value is string => typeof value === 'string' && value.length <= 1_000
 
 function nullable<T>(value: unknown, parse: (value: unknown) => T): T | null {

@@ -1,0 +1,114 @@
+/**
+ * A small change, sent along with the event that tells of it: the backup need not ask.
+ *
+ * What is enclosed is the delta from the new head's parent, as frames without END; the event's seal proves them. Whether
+ * it fits the backup finds out: one that does not hold the parent, or keeps history under another rule, asks as
+ * ever. So an enclosure that is not made, or made in vain, costs time and nothing else, and no more than a few
+ * milliseconds are given to one: objects are read here in the main thread.
+ */
+
+import { storeIdOf } from '../../shared/catalog/library-tables.js'
+import { DiskObjectReader } from '../../shared/store/disk-object-store.js'
+import { CHUNK_BYTES, CHUNK_HEADER_BYTES } from '../../shared/wire/chunks.js'
+import { FRAME } from '../../shared/wire/frames.js'
+import { ENCLOSED_BYTES_MAX } from '../../shared/wire/sync-messages.js'
+import { streamDelta } from './delta.js'
+import { FrameWriter } from './frame-writer.js'
+import { libraryFrame, truncateTimeOf } from './library-rules.js'
+import type { CatalogReader } from '../../shared/catalog/catalog.js'
+import type { CommitId, RepoId } from '../../shared/ids.js'
+import type { ObjectRef, ReadObject } from '../../shared/store/object-store.js'
+import type { RawRead } from '../../shared/store/disk-object-store.js'
+import type { ConfKeepDays } from './library-rules.js'
+import type { RateLimit } from './rate-limit.js'
+
+/** More reads are no small change; a disk that is slow is left alone, and the thread goes on with its work. */
+const READS_MAX = 64
+const READING_MS_MAX = 10
+
+export interface EnclosureParts {
+  readonly catalog: CatalogReader
+  readonly dataDir: string
+  readonly confKeepDays: ConfKeepDays
+  readonly rate: RateLimit
+}
+
+/** It is no small change after all. */
+class TooMuch extends Error {}
+
+class HastyReader extends DiskObjectReader {
+  #reads = 0
+  readonly #until = performance.now() + READING_MS_MAX
+
+  override read(ref: ObjectRef): ReadObject {
+    this.#expectTime()
+    return super.read(ref)
+  }
+
+  override readRaw(ref: ObjectRef, bytesMax?: number): RawRead {
+    this.#expectTime()
+    return super.readRaw(ref, bytesMax)
+  }
+
+  #expectTime(): void {
+    this.#reads += 1
+    if (this.#reads > READS_MAX || performance.now() > this.#until) throw new TooMuch()
+  }
+}
+
+export class Enclosures {
+  readonly #room = Buffer.allocUnsafeSlow(CHUNK_BYTES)
+  #isBusy = false
+
+  constructor(private readonly parts: EnclosureParts) {}
+
+  /** Null: this head is not sent along, or one is being made already. Rejects with what the database says. */
+  async of(repo: RepoId, head: CommitId, signal: AbortSignal): Promise<Buffer | null> {
+    if (this.#isBusy) return null
+    this.#isBusy = true
+    try {
+      return await this.#make(repo, head, signal)
+    } catch (error) {
+      if (error instanceof TooMuch) return null
+      throw error
+    } finally {
+      this.#isBusy = false
+    }
+  }
+
+  async #make(repo: RepoId, head: CommitId, signal: AbortSignal): Promise<Buffer | null> {
+    const { catalog, dataDir, confKeepDays, rate } = this.parts
+    const library = await catalog.read(repo, signal)
+    // a virtual library's base commit is the origin's, moves with it, and has to be asked for anyway
+    if (library?.rows.head !== head || library.rows.virtual) return null
+    const objects = new HastyReader(dataDir)
+    const base = parentOf(repo, head, objects)
+    if (base === null) return null
+    const truncateTime = truncateTimeOf(library, confKeepDays)
+    const chunks: Buffer[] = []
+    const out = new FrameWriter(
+      null,
+      chunk => void chunks.push(Buffer.from(chunk)),
+      () => this.#room,
+    )
+    await out.json(FRAME.library, libraryFrame(library, confKeepDays, { truncateTime, base }))
+    const of = { repo, storeId: storeIdOf(library.rows), want: head, base }
+    await streamDelta({ ...of, truncateTime, haveSince: truncateTime, commitsAlone: false }, objects, out)
+    if (out.absent > 0) return null // damage, or GC: found out where it can be asked again
+    await out.flush()
+    const [chunk] = chunks
+    if (!chunk || chunks.length > 1 || chunk.byteLength > ENCLOSED_BYTES_MAX) return null
+    rate.spend(chunk.byteLength)
+    return chunk.subarray(CHUNK_HEADER_BYTES)
+  }
+}
+
+/** What the backup is likely to hold: the head before this one. */
+function parentOf(repo: RepoId, head: CommitId, objects: DiskObjectReader): CommitId | null {
+  const read = objects.read({ kind: 'commits', storeId: repo, id: head })
+  if (read.state !== 'whole' || read.object.is !== 'commit') return null
+  const { parentId } = read.object.commit
+  if (parentId === null) return null
+  const parent = objects.read({ kind: 'commits', storeId: repo, id: parentId })
+  return parent.state === 'whole' ? parentId : null
+}
