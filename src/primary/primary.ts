@@ -15,6 +15,7 @@ import { backoffMs, sleep } from '../shared/timing.js'
 import { authKeys } from '../shared/wire/auth.js'
 import { openChangeSource } from './changes/open-change-source.js'
 import { Notifier } from './notifier.js'
+import { CpuLimit } from './serve/cpu-limit.js'
 import { Enclosures } from './serve/enclosure.js'
 import { DeltaPool } from './serve/delta-pool.js'
 import { RateLimit } from './serve/rate-limit.js'
@@ -46,6 +47,7 @@ export async function runPrimary(config: PrimaryConfig, log: Log, signal: AbortS
       objects: new DiskObjectReader(config.dataDir),
       pool,
       rate,
+      cpu: new CpuLimit(config.maxCpu),
       confKeepDays: config.historyKeepDays,
       log,
     },

@@ -28,6 +28,8 @@ export interface NumberRule {
   readonly unit: string
   /** Only whole numbers. */
   readonly whole?: boolean
+  /** 0 stands for no limit, and is allowed although `min` is above it. */
+  readonly orZero?: boolean
 }
 
 /** 40 hex characters, as `openssl rand -hex 20` makes them. */
@@ -63,9 +65,11 @@ export class Section {
     const value = NUMBER.test(text) ? Number(text) : NaN
     const enough = rule.above ? value > rule.min : value >= rule.min
     if (enough && value <= rule.max && (!rule.whole || Number.isInteger(value))) return value
+    if (rule.orZero && value === 0) return 0
     const kind = rule.whole ? 'a whole number' : 'a number'
     const from = rule.above ? `above ${rule.min} up to` : `from ${rule.min} to`
-    this.problem(key, `must be ${kind} (${rule.unit}) ${from} ${rule.max}`, text)
+    const orZero = rule.orZero ? ' or 0 (no limit)' : ''
+    this.problem(key, `must be ${kind} (${rule.unit}) ${from} ${rule.max}${orZero}`, text)
     return rule.default
   }
 

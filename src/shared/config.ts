@@ -43,6 +43,8 @@ export interface PrimaryConfig extends CommonConfig {
   /** ws: or wss: */
   readonly backupUrl: URL
   readonly headsPollIntervalMs: number
+  /** Percent of one core; 0: unlimited. */
+  readonly maxCpu: number
 }
 
 export interface BackupConfig extends CommonConfig {
@@ -70,13 +72,15 @@ const RPO_MINUTES = { min: 0, above: true, max: 2 * 60 * POLL_HOURS.max, unit: '
 const HEADS_POLL_SECONDS = { min: 0.1, max: 3600, default: 1, unit: 'seconds' }
 /** Past 16 the disk, not the processor, is what everybody waits for. */
 const WORKERS = { min: 1, max: 16, default: 2, unit: 'threads', whole: true }
+/** Below 5 % even a small change would wait for seconds. */
+const MAX_CPU = { min: 5, max: 1600, default: 0, unit: 'percent of one core', whole: true, orZero: true }
 const KEEP_DAYS = { min: -(2 ** 31), max: 2 ** 31 - 1, default: -1, unit: 'days', whole: true }
 const PORT = { min: 1, max: 65_535, default: 3306, unit: 'a port', whole: true }
 
 /** The keys of `[backup]` that either role knows: one file may serve both. */
 export const BACKUP_KEYS: ReadonlySet<string> = new Set(
   `backup_url primary_url sync_token sync_poll_interval listen tls_cert tls_key ca_file workers max_rate
-  heads_poll_interval rpo`.split(/\s+/),
+  max_cpu heads_poll_interval rpo`.split(/\s+/),
 )
 
 /** @throws BackupError CONFIG_INVALID with every problem of the file */
@@ -85,6 +89,7 @@ export function readPrimaryConfig(flags: DirectoryFlags, env: Environment = proc
     role: 'primary' as const,
     backupUrl: backup.url('backup_url', { 'ws:': 'ws:', 'wss:': 'wss:', 'http:': 'ws:', 'https:': 'wss:' }),
     headsPollIntervalMs: Math.round(1000 * backup.number('heads_poll_interval', HEADS_POLL_SECONDS)),
+    maxCpu: backup.number('max_cpu', MAX_CPU),
   }))
 }
 

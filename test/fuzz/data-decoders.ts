@@ -182,6 +182,7 @@ const conf = fc
     confLine('heads_poll_interval', '1', '0.1', '0', '3601', '١'),
     confLine('workers', '1', '16', '0', '1.5', '99999999999999999999'),
     confLine('max_rate', '0', '20M', '1.5k', '9999999999999999999999G', '-1'),
+    confLine('max_cpu', '0', '50', '4', '1601', '-1'),
     confLine('rpo', '1', '0', '20161'),
     confLine('tls_cert', 'seafile.conf', 'nowhere', '/', '\\'),
     confLine('tls_key', 'seafile.conf', 'nowhere', 'a\\sb'),
@@ -210,6 +211,7 @@ const refusesConf = (error: unknown): boolean =>
 const isConfig = (config: PrimaryConfig | BackupConfig | undefined): boolean => {
   if (!config) return true
   const { syncTokens, listen, workers, maxRate } = config
+  const maxCpu = config.role === 'primary' ? config.maxCpu : 0
   const times = config.role === 'primary' ? [config.headsPollIntervalMs] : [config.sweepIntervalMs, config.rpoMs]
   return (
     syncTokens.length > 0 &&
@@ -222,6 +224,7 @@ const isConfig = (config: PrimaryConfig | BackupConfig | undefined): boolean => 
     workers <= 16 &&
     Number.isFinite(maxRate) &&
     maxRate >= 0 &&
+    (maxCpu === 0 || (maxCpu >= 5 && maxCpu <= 1600)) &&
     times.every(ms => Number.isSafeInteger(ms) && ms > 0) &&
     Object.isFrozen(config)
   )

@@ -45,6 +45,7 @@ sync_token = ${TOKEN.slice(1)}
 listen = 8087
 workers = 17
 max_rate = fast
+max_cpu = 4
 heads_poll_interval = 0
 tls_cert = nowhere.pem
 [database]
@@ -64,6 +65,7 @@ keep_days = some
       '[backup] backup_url',
       '[backup] heads_poll_interval',
       '[backup] listen',
+      '[backup] max_cpu',
       '[backup] max_rate',
       '[backup] sync_token',
       '[backup] tls_cert',
@@ -134,6 +136,7 @@ t.test('config: the least that a primary needs, and what it then gets by default
     caFile: null,
     workers: 2,
     maxRate: 0,
+    maxCpu: 0,
     headsPollIntervalMs: 1000,
     warnings: [],
   })
@@ -166,6 +169,7 @@ tls_key = cert.pem
 ca_file = cert.pem
 workers = 16
 max_rate = 1.5M
+max_cpu = 150
 heads_poll_interval = 0.25
 sync_poll_interval = 0.5
 [history]
@@ -183,12 +187,28 @@ ${SQLITE}`,
     caFile: pem,
     workers: 16,
     maxRate: 1.5 * 1024 * 1024,
+    maxCpu: 150,
     headsPollIntervalMs: 250,
     historyKeepDays: -1,
     warnings: [],
   })
   t.equal(primary.backupUrl.href, 'ws://127.0.0.1:8086/seaf-backup', 'http stands for ws')
   t.equal(readBackupConfig(flags, {}).sweepIntervalMs, 1_800_000)
+})
+
+t.test('config: a max_cpu below 5 or above 1600 percent, or no whole number, is refused; 0 is no limit', async t => {
+  const readWith = async (value: string) => {
+    const { flags } = await install(t, `${PRIMARY}max_cpu = ${value}\n${SQLITE}`)
+    return () => readPrimaryConfig(flags, {})
+  }
+  for (const value of ['4', '1601', '-5', '12.5', '50%', 'half'])
+    t.match(refusal(await readWith(value)).problems, [/^\[backup\] max_cpu .* from 5 to 1600 or 0 \(no limit\)/], value)
+  for (const [value, percent] of [
+    ['0', 0],
+    ['5', 5],
+    ['1600', 1600],
+  ] as const)
+    t.equal((await readWith(value))().maxCpu, percent)
 })
 
 t.test('config: an rpo of zero, below it, no number or past two weeks is refused', async t => {

@@ -35,6 +35,7 @@ import type { AuthKeys, ProvenRequest } from '../../shared/wire/auth.js'
 import type { Listener, ListenOptions } from '../../shared/wire/listener.js'
 import type { DiskObjectReader } from '../../shared/store/disk-object-store.js'
 import type { DeltaPool, WorkerJob } from './delta-pool.js'
+import type { CpuLimit } from './cpu-limit.js'
 import type { RateLimit } from './rate-limit.js'
 
 export interface SyncApiParts {
@@ -43,6 +44,7 @@ export interface SyncApiParts {
   readonly objects: DiskObjectReader
   readonly pool: DeltaPool
   readonly rate: RateLimit
+  readonly cpu: CpuLimit
   /** `[history] keep_days` of seafile.conf. */
   readonly confKeepDays: number | null
   readonly log: Log
@@ -218,10 +220,13 @@ async function sendStream(
     'content-type': 'application/octet-stream',
     [PROOF_HEADER]: answerProof(key, { nonce, status: 200, body: 'stream' }),
   })
+  let sentBytes = 0
   const write = async (chunk: Uint8Array) => {
     for (const piece of parts.rate.pieces(chunk)) {
+      await parts.cpu.take(sentBytes, signal)
       await parts.rate.take(piece.byteLength, signal)
       await sent(response, piece, signal)
+      sentBytes += piece.byteLength
     }
   }
   const changed = () => hasChanged(library, parts, signal)
