@@ -37,7 +37,7 @@ export async function runPrimary(config: PrimaryConfig, log: Log, signal: AbortS
   using _lock = lockState(config.stateDir)
 
   await using catalog = await openCatalogPatiently(config, log, both)
-  await using pool = new DeltaPool({ dataDir: config.dataDir, threads: config.workers, onDeath })
+  await using pool = new DeltaPool({ dataDir: config.dataDir, threads: config.workers, log, onDeath })
   const rate = new RateLimit(config.maxRate)
   await using api = await startSyncApi(
     { listen: config.listen, tls: config.tls },

@@ -2,15 +2,20 @@
  * Streams of frames, made in worker threads and read here chunk by chunk.
  *
  * A reader that is slow holds its job back (credits), a reader that goes away
- * ends it. The number of jobs at once is bounded; more of them wait.
+ * ends it. The number of jobs at once is bounded; more of them wait. Which thread
+ * serves a job, and how many there are: reader-threads.ts.
  */
 
-import { Worker } from 'node:worker_threads'
 import { BackupError } from '../../shared/errors.js'
 import { limit } from '../../shared/limit.js'
+import { ReaderCount } from './reader-count.js'
+import { ReaderThreads } from './reader-threads.js'
+import type { Log } from '../../shared/log.js'
 import type { ProvenRequest } from '../../shared/wire/auth.js'
 import type { LibraryFrame } from '../../shared/wire/sync-messages.js'
 import type { DeltaJob, ObjectsJob } from './delta.js'
+import type { ReaderDecision } from './reader-count.js'
+import type { ReaderThread } from './reader-thread.js'
 
 /** What one answer is made of, in this order. */
 export interface WorkerJob {
@@ -30,10 +35,13 @@ export type ToWorker =
   | { readonly type: 'changed'; readonly job: number; readonly changed: boolean }
 
 export type FromWorker =
+  | { readonly type: 'thread'; readonly id: number | undefined }
   | { readonly type: 'chunk'; readonly job: number; readonly chunk: Uint8Array }
   | { readonly type: 'changed?'; readonly job: number }
   | { readonly type: 'done'; readonly job: number }
   | { readonly type: 'failed'; readonly job: number; readonly message: string }
+
+type FromReader = Exclude<FromWorker, { type: 'thread' }>
 
 /** A backup's workers each hold a few streams; anything beyond waits its turn. */
 const JOBS_MAX = 64
@@ -44,25 +52,36 @@ interface Listener {
   changed(): Promise<boolean>
 }
 
+export interface DeltaPoolOptions {
+  readonly dataDir: string
+  /** As were set: so many there always are. */
+  readonly threads: number
+  readonly log: Log
+  /** A thread threw, or ended of itself: the pool is of no use any more. */
+  readonly onDeath: (error: unknown) => void
+  /** Default: a `ReaderCount`. */
+  readonly decision?: ReaderDecision
+  readonly lookEveryMs?: number
+}
+
 export class DeltaPool implements AsyncDisposable {
-  readonly #workers: Worker[] = []
+  readonly #readers: ReaderThreads
   readonly #listeners = new Map<number, Listener>()
   readonly #turn = limit(JOBS_MAX)
   #nextJob = 1
-  #stopping = false
 
-  constructor(options: { dataDir: string; threads: number; onDeath: (error: unknown) => void }) {
-    for (let i = 0; i < options.threads; i++) {
-      const worker = new Worker(new URL('./delta-worker.js', import.meta.url), {
-        workerData: { dataDir: options.dataDir },
-      })
-      worker.on('message', (message: FromWorker) => this.#receive(message, worker))
-      worker.on('error', options.onDeath)
-      worker.on('exit', () => {
-        if (!this.#stopping) options.onDeath(new Error('a reader thread ended'))
-      })
-      this.#workers.push(worker)
-    }
+  constructor({ threads, onDeath, ...options }: DeltaPoolOptions) {
+    this.#readers = new ReaderThreads({
+      decision: new ReaderCount(threads),
+      ...options,
+      least: threads,
+      events: { message: (message, thread) => this.#receive(message, thread), death: onDeath },
+    })
+  }
+
+  /** As many as there are now. */
+  get threads(): number {
+    return this.#readers.count
   }
 
   /**
@@ -80,8 +99,7 @@ export class DeltaPool implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#stopping = true
-    await Promise.all(this.#workers.map(worker => worker.terminate()))
+    await this.#readers[Symbol.asyncDispose]()
     for (const listener of this.#listeners.values()) listener.end(new BackupError('STOPPING', 'the agent is stopping'))
   }
 
@@ -91,14 +109,13 @@ export class DeltaPool implements AsyncDisposable {
     changed: () => Promise<boolean>,
     signal: AbortSignal,
   ): Promise<void> {
-    signal.throwIfAborted()
+    const thread = await this.#readers.take(signal)
     const job = this.#nextJob++
-    const worker = this.#workers[job % this.#workers.length] as Worker
-    const say = (message: ToWorker) => worker.postMessage(message)
-    const abort = () => say({ type: 'abort', job })
+    const abort = () => thread.say({ type: 'abort', job })
     signal.addEventListener('abort', abort, { once: true })
     let writing = Promise.resolve()
     try {
+      signal.throwIfAborted()
       await new Promise<void>((resolve, reject) => {
         const fail = (error: unknown) => {
           abort()
@@ -108,23 +125,24 @@ export class DeltaPool implements AsyncDisposable {
           chunk: chunk => {
             const bytes = chunk.byteLength
             const memory = chunk.buffer as ArrayBuffer
-            const give = () => worker.postMessage({ type: 'credit', job, bytes, memory } satisfies ToWorker, [memory])
+            const give = () => thread.say({ type: 'credit', job, bytes, memory }, [memory])
             writing = writing.then(() => write(chunk)).then(give)
             writing.catch(fail)
           },
           end: error => void writing.then(() => (error ? reject(error) : resolve()), reject),
           changed,
         })
-        say({ type: 'start', job, work })
+        thread.say({ type: 'start', job, work })
       })
       signal.throwIfAborted()
     } finally {
       signal.removeEventListener('abort', abort)
       this.#listeners.delete(job)
+      this.#readers.release(thread)
     }
   }
 
-  #receive(message: FromWorker, worker: Worker): void {
+  #receive(message: FromReader, thread: ReaderThread): void {
     const listener = this.#listeners.get(message.job)
     switch (message.type) {
       case 'chunk':
@@ -134,8 +152,7 @@ export class DeltaPool implements AsyncDisposable {
       case 'failed':
         return listener?.end(new BackupError('INTERNAL', `read objects: ${message.message}`))
       case 'changed?': {
-        const answer = (yes: boolean) =>
-          worker.postMessage({ type: 'changed', job: message.job, changed: yes } satisfies ToWorker)
+        const answer = (yes: boolean) => thread.say({ type: 'changed', job: message.job, changed: yes })
         // not known is "changed": the backup asks again instead of calling it damage
         void (listener?.changed() ?? Promise.resolve(true)).then(answer, () => answer(true))
       }

@@ -13,6 +13,7 @@ import { CHUNK_BYTES } from '../../shared/wire/chunks.js'
 import { streamDelta, streamObjects } from './delta.js'
 import { FrameWriter } from './frame-writer.js'
 import { Packing } from './packing.js'
+import { ownThreadId } from './thread-times.js'
 import type { FromWorker, ToWorker, WorkerJob } from './delta-pool.js'
 
 /** On their way to the main thread and not yet taken by the socket: enough to keep it busy. */
@@ -117,6 +118,7 @@ function askWhetherChanged(state: Running): Promise<boolean> {
   })
 }
 
+post({ type: 'thread', id: ownThreadId() })
 port.on('message', (message: ToWorker) => {
   if (message.type === 'start') {
     const state = new Running(message.job, message.work.mayPack)
