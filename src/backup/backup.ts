@@ -58,7 +58,7 @@ export async function runBackup(config: BackupConfig, log: Log, signal: AbortSig
   await recallLibraries({ catalog, states, log }, signal)
   await using client = new PrimaryClient(primary)
   await using pool = new PullPool({ dataDir, stateDir, primary, threads: config.workers, onDeath })
-  await using engine = new SyncEngine({ catalog, states, store, pool, log, workers: config.workers, onDeath })
+  await using engine = new SyncEngine({ catalog, states, store, pool, log, onDeath })
   const looking = {
     states,
     log,

@@ -107,8 +107,8 @@ export class LyingPrimary implements AsyncDisposable {
   async #framesOf(path: string, body: Buffer): Promise<Frame[]> {
     const frames: Frame[] = []
     const keep = ({ type, payload }: Frame) => void frames.push({ type, payload: Buffer.from(payload) })
-    if (path === '/v1/delta') await this.#client.delta(decodeDeltaRequest(body), keep, never)
-    else await this.#client.objects(decodeObjectsRequest(body), keep, never)
+    if (path === '/v1/delta') await this.#client.source().delta(decodeDeltaRequest(body), keep, never)
+    else await this.#client.source().objects(decodeObjectsRequest(body), keep, never)
     return frames
   }
 

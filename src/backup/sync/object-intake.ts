@@ -21,7 +21,7 @@ import type { BlockIndex } from '../state/block-index.js'
 import type { Hole } from './damage.js'
 import type { Frontier } from './frontier.js'
 import type { PullEvents } from './pull.js'
-import type { PrimaryClient } from './primary-client.js'
+import type { PullSource } from './primary-client.js'
 
 /** One request for blocks: enough bytes to fill a long line, few enough that a broken one loses little. */
 const FETCH_BYTES = 32 * 1024 * 1024
@@ -40,7 +40,7 @@ interface NamedBlock {
 export interface IntakeOptions {
   readonly repo: RepoId
   readonly storeId: RepoId
-  readonly client: PrimaryClient
+  readonly client: PullSource
   readonly store: ObjectStore
   readonly blocks: BlockIndex
   readonly frontier: Frontier
@@ -229,7 +229,8 @@ export class ObjectIntake implements AsyncDisposable {
     }
     if (wanted.length === 0) return
     const both = AbortSignal.any([signal, this.#stop.signal])
-    expectUnchanged(await client.objects({ repo, objects: wanted }, frame => this.#answer(frame), both), repo)
+    const end = await client.objects({ repo, objects: wanted }, frame => this.#answer(frame), both)
+    expectUnchanged(end, repo)
     // what did not come, or came corrupt, is still expected and will be asked for by name
   }
 

@@ -12,6 +12,7 @@
 import { readFileSync } from 'node:fs'
 import { Agent, request } from 'undici'
 import { BackupError, isAbort, reason } from '../../shared/errors.js'
+import { limit } from '../../shared/limit.js'
 import {
   PROOF_HEADER,
   VERSION_HEADER,
@@ -32,6 +33,7 @@ import {
   decodeRemoteError,
   encodeObjectsRequest,
 } from '../../shared/wire/sync-messages.js'
+import { threadBounds } from './concurrency.js'
 import { ThreadLoad } from './thread-load.js'
 import type { Dispatcher } from 'undici'
 import type { ErrorCode } from '../../shared/errors.js'
@@ -39,6 +41,7 @@ import type { LibraryListing } from '../../shared/catalog/catalog.js'
 import type { AuthKey, AuthKeys } from '../../shared/wire/auth.js'
 import type { Frame } from '../../shared/wire/frames.js'
 import type { DeltaRequest, EndFrame, ObjectsRequest } from '../../shared/wire/sync-messages.js'
+import type { LineWait } from './line-wait.js'
 
 export interface PrimaryAddress {
   /** Of the nodes, at least one. */
@@ -55,8 +58,8 @@ const SILENCE_MS_MAX = 60_000
 /** So much, or a whole frame, must come of an answer in that time: less is as good as silence, and would take for ever. */
 const PACE_BYTES_MIN = 64 * 1024
 const ERROR_BYTES_MAX = 64 * 1024
-/** Deltas and block fetches of one thread at once; each has its own connection. */
-const CONNECTIONS = 16
+/** Of an answer: as long as no more has come, waiting for the rest is waiting for the primary's disk and the line's length. */
+const BEGINNING_BYTES = 64 * 1024
 
 interface Node {
   readonly origin: string
@@ -80,10 +83,19 @@ interface Question {
   readonly body: string | Buffer
   /** On a connection of its own. */
   readonly reset?: boolean
+  /** Where it is counted how long the beginning of the answer is waited for. */
+  readonly wait?: LineWait | undefined
 }
 
 /** May answer with a promise when it needs time; only then is anything awaited. */
 export type OnFrame = (frame: Frame) => void | Promise<void>
+
+/** What a pull asks. */
+export interface PullSource {
+  delta(asked: DeltaRequest, onFrame: OnFrame, signal: AbortSignal): Promise<EndFrame>
+  /** Of requests for blocks so many run at once as the thread has room for. */
+  objects(asked: ObjectsRequest, onFrame: OnFrame, signal: AbortSignal): Promise<EndFrame>
+}
 
 export class PrimaryClient implements AsyncDisposable {
   #agent: Agent
@@ -93,8 +105,11 @@ export class PrimaryClient implements AsyncDisposable {
   readonly #load = new ThreadLoad()
   /** Index of the node that is asked first. */
   #preferred = 0
+  readonly #blockTurn: <T>(task: () => Promise<T>) => Promise<T>
 
-  constructor(address: PrimaryAddress) {
+  /** `bounds`: what the thread that it is made for may have open. */
+  constructor(address: PrimaryAddress, { connections, blockAnswers } = threadBounds(1)) {
+    this.#blockTurn = limit(blockAnswers)
     this.#nodes = address.urls.map(text => {
       const url = new URL(text)
       return { origin: url.origin, prefix: url.pathname.replace(/\/+$/, '') }
@@ -102,7 +117,7 @@ export class PrimaryClient implements AsyncDisposable {
     this.#keys = authKeys(address.syncTokens)
     this.#newAgent = () =>
       new Agent({
-        connections: CONNECTIONS,
+        connections,
         headersTimeout: HEADERS_MS_MAX,
         bodyTimeout: SILENCE_MS_MAX,
         keepAliveTimeout: 60_000,
@@ -125,12 +140,18 @@ export class PrimaryClient implements AsyncDisposable {
     })
   }
 
-  delta(asked: DeltaRequest, onFrame: OnFrame, signal: AbortSignal): Promise<EndFrame> {
-    return this.#stream('/v1/delta', Buffer.from(JSON.stringify(asked)), onFrame, signal)
-  }
-
-  objects(asked: ObjectsRequest, onFrame: OnFrame, signal: AbortSignal): Promise<EndFrame> {
-    return this.#stream('/v1/objects', encodeObjectsRequest(asked), onFrame, signal)
+  /** For one pull, which waits where `wait` counts it. */
+  source(wait?: LineWait): PullSource {
+    return {
+      delta: (asked, onFrame, signal) => {
+        const question = post('/v1/delta', Buffer.from(JSON.stringify(asked)), wait)
+        return this.#stream(question, onFrame, signal)
+      },
+      objects: (asked, onFrame, signal) => {
+        const ask = () => this.#stream(post('/v1/objects', encodeObjectsRequest(asked), wait), onFrame, signal)
+        return asked.objects.some(({ kind }) => kind === 'blocks') ? this.#blockTurn(ask) : ask()
+      },
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -161,7 +182,8 @@ export class PrimaryClient implements AsyncDisposable {
     return (this.#nodes.indexOf(node) + 1) % this.#nodes.length
   }
 
-  async #ask(node: Node, { method, path, body, reset = false }: Question, signal: AbortSignal) {
+  async #ask(node: Node, { method, path, body, wait, reset = false }: Question, signal: AbortSignal) {
+    using _waiting = wait?.begin()
     const { nonce, headers } = signRequest(this.#keys, { method, path, body })
     let response: Dispatcher.ResponseData
     try {
@@ -192,14 +214,15 @@ export class PrimaryClient implements AsyncDisposable {
     void broken.close().catch(() => {})
   }
 
-  async #stream(path: string, body: Buffer, onFrame: OnFrame, signal: AbortSignal): Promise<EndFrame> {
+  async #stream(question: Question, onFrame: OnFrame, signal: AbortSignal): Promise<EndFrame> {
+    const { path, wait } = question
     const { node, response, mac } = await this.#onAnyNode(signal, async node => {
-      const { response, nonce } = await this.#ask(node, { method: 'POST', path, body }, signal)
+      const { response, nonce } = await this.#ask(node, question, signal)
       const key = this.#expectProof(node, response, nonce, 'stream')
       return { node, response, mac: streamMac(key, nonce) }
     })
     const agent = this.#agent
-    const pace = new Pace(node)
+    const pace = new Pace(node, wait)
     try {
       return await this.#readStream(chunksOf(node, response, pace, signal), { path, mac, node, pace }, onFrame)
     } catch (error) {
@@ -286,11 +309,21 @@ function frameReader(): (received: Buffer) => Iterable<Frame> {
 class Pace {
   #waitedMs = 0
   #bytes = 0
+  #bytesOfAll = 0
 
-  constructor(private readonly node: Node) {}
+  constructor(
+    private readonly node: Node,
+    private readonly wait?: LineWait,
+  ) {}
+
+  /** Before the next bytes are waited for. */
+  begin(): Disposable | undefined {
+    return this.#bytesOfAll < BEGINNING_BYTES ? this.wait?.begin() : undefined
+  }
 
   /** Throws PRIMARY_UNREACHABLE for an answer that comes too slowly to be worth waiting for. */
   waited(ms: number, bytes: number): void {
+    this.#bytesOfAll += bytes
     this.#waitedMs += ms
     this.#bytes += bytes
     if (this.#bytes >= PACE_BYTES_MIN) return this.progressed()
@@ -319,6 +352,7 @@ async function* chunksOf(
       let next: IteratorResult<Buffer>
       const from = performance.now()
       try {
+        using _waiting = pace.begin()
         next = await body.next()
       } catch (error) {
         throw unreachable(node, error, signal)
@@ -342,5 +376,12 @@ function unreachable(node: Node, error: unknown, signal: AbortSignal | undefined
     { cause: error },
   )
 }
+
+const post = (path: string, body: Buffer, wait: LineWait | undefined): Question => ({
+  method: 'POST',
+  path,
+  body,
+  wait,
+})
 
 export const readCa = (file: string | null): string | null => (file === null ? null : readFileSync(file, 'utf8'))

@@ -4,10 +4,12 @@
 
 import { Worker } from 'node:worker_threads'
 import { BackupError } from '../../shared/errors.js'
+import { PullPlaces, isHeavy } from './concurrency.js'
 import type { ErrorCode } from '../../shared/errors.js'
 import type { RepoId } from '../../shared/ids.js'
 import type { SyncProgress } from '../../shared/wire/control-messages.js'
 import type { LibraryFrame } from '../../shared/wire/sync-messages.js'
+import type { PullTimes } from './concurrency.js'
 import type { Hole } from './damage.js'
 import type { PrimaryAddress } from './primary-client.js'
 import type { OwnCopy } from './own-copy.js'
@@ -17,6 +19,7 @@ export interface PullerData {
   readonly dataDir: string
   readonly stateDir: string
   readonly primary: PrimaryAddress
+  readonly threads: number
 }
 
 export type ToPuller =
@@ -30,7 +33,7 @@ export type FromPuller =
   | { readonly type: 'library'; readonly id: number; readonly frame: LibraryFrame }
   | { readonly type: 'checkpoint'; readonly id: number; readonly vouched: Vouched; readonly holes: readonly Hole[] }
   | { readonly type: 'progress'; readonly id: number; readonly progress: SyncProgress }
-  | { readonly type: 'done'; readonly id: number; readonly result: PullResult }
+  | { readonly type: 'done'; readonly id: number; readonly result: PullResult; readonly times: PullTimes }
   | { readonly type: 'aborted'; readonly id: number }
   /** Indices of the copies that are not here. */
   | { readonly type: 'looked'; readonly id: number; readonly gone: readonly number[] }
@@ -50,6 +53,7 @@ export interface PoolEvents extends PullEvents {
 interface Running {
   readonly events: PullEvents
   readonly worker: Worker
+  isHeavy: boolean
   /** Why the main thread ended it. */
   refusal?: unknown
   resolve(result: PullResult): void
@@ -60,12 +64,15 @@ export class PullPool implements AsyncDisposable {
   readonly #workers = new Map<Worker, number>()
   readonly #running = new Map<number, Running>()
   readonly #looking = new Map<number, { resolve: (gone: readonly number[]) => void; reject: (error: Error) => void }>()
+  /** How many pulls at once, as those before have shown. */
+  readonly places: PullPlaces
   #nextId = 1
   #stopping = false
 
-  constructor(options: PullerData & { threads: number; onDeath: (error: unknown) => void }) {
-    const { threads, onDeath, ...data } = options
-    for (let i = 0; i < threads; i++) {
+  constructor(options: PullerData & { onDeath: (error: unknown) => void }) {
+    const { onDeath, ...data } = options
+    this.places = new PullPlaces(data.threads, () => [...this.#running.values()].filter(pull => pull.isHeavy).length)
+    for (let i = 0; i < data.threads; i++) {
       const worker = new Worker(new URL('./pull-worker.js', import.meta.url), { workerData: data })
       worker.on('message', (message: FromPuller) => this.#receive(message))
       worker.on('error', onDeath)
@@ -87,7 +94,7 @@ export class PullPool implements AsyncDisposable {
     signal.addEventListener('abort', abort, { once: true })
     try {
       return await new Promise<PullResult>((resolve, reject) => {
-        this.#running.set(id, { events, worker, resolve, reject })
+        this.#running.set(id, { events, worker, isHeavy: false, resolve, reject })
         say({ type: 'start', id, job })
         const go = (storeId: RepoId | null) => storeId !== null && say({ type: 'go', id, storeId })
         void events.mayStore.then(go, () => {})
@@ -140,8 +147,10 @@ export class PullPool implements AsyncDisposable {
         }
         return
       case 'progress':
+        running.isHeavy = isHeavy(message.progress)
         return running.events.progress(message.progress)
       case 'done':
+        this.places.pulled(message.times)
         return running.resolve(message.result)
       case 'aborted':
         return running.reject(running.refusal ?? new DOMException('the pull was aborted', 'AbortError'))

@@ -12,6 +12,8 @@ import { asBackupError, isAbort, systemCode } from '../../shared/errors.js'
 import { storeError } from '../../shared/store/durable-file.js'
 import { DiskObjectStore } from '../../shared/store/disk-object-store.js'
 import { BlockIndex } from '../state/block-index.js'
+import { threadBounds } from './concurrency.js'
+import { LineWait } from './line-wait.js'
 import { isHere } from './own-copy.js'
 import { PrimaryClient } from './primary-client.js'
 import { pullLibrary } from './pull.js'
@@ -21,10 +23,10 @@ import type { PullEvents, PullJob } from './pull.js'
 
 const port = parentPort
 if (!port) throw new Error('pull-worker.js is a worker thread, not a program')
-const { dataDir, stateDir, primary } = workerData as PullerData
+const { dataDir, stateDir, primary, threads } = workerData as PullerData
 const store = new DiskObjectStore(dataDir)
 const blocks = new BlockIndex(join(stateDir, 'blocks.idx'))
-const client = new PrimaryClient(primary)
+const client = new PrimaryClient(primary, threadBounds(threads))
 interface Running {
   readonly controller: AbortController
   go: (() => void) | undefined
@@ -48,12 +50,11 @@ async function run(id: number, job: PullJob): Promise<void> {
     checkpoint: (vouched, holes) => post({ type: 'checkpoint', id, vouched, holes }),
     progress: progress => post({ type: 'progress', id, progress }),
   }
+  const wait = new LineWait()
   try {
-    post({
-      type: 'done',
-      id,
-      result: await pullLibrary(job, { client, store, blocks, events }, state.controller.signal),
-    })
+    const parts = { client: client.source(wait), store, blocks, events }
+    const result = await pullLibrary(job, parts, state.controller.signal)
+    post({ type: 'done', id, result, times: wait.times })
   } catch (error) {
     if (isAbort(error)) return post({ type: 'aborted', id })
     const coded = asBackupError(systemCode(error) ? storeError(`store objects of ${job.repo}`, error) : error)

@@ -30,7 +30,7 @@ import type { DeltaRequest, LibraryFrame } from '../../shared/wire/sync-messages
 import type { BlockIndex } from '../state/block-index.js'
 import type { Hole } from './damage.js'
 import type { Relation } from './own-history.js'
-import type { PrimaryClient } from './primary-client.js'
+import type { PullSource } from './primary-client.js'
 
 /** A closure that we hold but for its holes: where a pull begins. */
 export interface Vouched {
@@ -63,7 +63,7 @@ export interface PullEvents {
 }
 
 export interface PullParts {
-  readonly client: PrimaryClient
+  readonly client: PullSource
   readonly store: ObjectStore
   readonly blocks: BlockIndex
   readonly events: PullEvents

@@ -13,7 +13,7 @@ import { FRAME } from '../../shared/wire/frames.js'
 import { decodeLibraryFrame } from '../../shared/wire/sync-messages.js'
 import type { RepoId } from '../../shared/ids.js'
 import type { LibraryFrame } from '../../shared/wire/sync-messages.js'
-import type { PrimaryClient } from './primary-client.js'
+import type { PullSource } from './primary-client.js'
 
 /** A window of days slides with the clock; both are rounded to seconds. */
 const SLACK_SECONDS = 2
@@ -28,7 +28,7 @@ export const primaryChanged = (repo: RepoId): BackupError =>
 /** Rejects with PRIMARY_CHANGED when they are not. `askedAt`: performance.now() when `then` was asked for. */
 export async function expectSameRules(
   then: LibraryFrame,
-  { client, askedAt }: { readonly client: PrimaryClient; readonly askedAt: number },
+  { client, askedAt }: { readonly client: PullSource; readonly askedAt: number },
   signal: AbortSignal,
 ): Promise<void> {
   const { repo, head } = then.rows

@@ -48,8 +48,6 @@ interface Waiter {
 }
 
 export interface EngineOptions extends SyncParts {
-  /** Threads; each runs one backfill and some small syncs at a time. */
-  readonly workers: number
   readonly onDeath: (error: unknown) => void
 }
 
@@ -70,7 +68,7 @@ export class SyncEngine implements AsyncDisposable {
 
   constructor(options: EngineOptions) {
     this.#options = options
-    this.#queue = new SyncQueue({ all: options.workers * 4, backfill: options.workers * 2 })
+    this.#queue = new SyncQueue(options.pool.places)
     this.#loop = startLoop(signal => this.#run(signal), options.onDeath)
   }
 

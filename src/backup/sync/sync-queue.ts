@@ -21,7 +21,7 @@ export class SyncQueue {
   readonly #taken = new Map<RepoId, Lane>()
   #backfilling = 0
 
-  /** `places`: how many syncs may run at once, and how many of them may be backfill. */
+  /** `places`: how many syncs may run at once, and how many of them may be backfill. Read at each `take`: they may change. */
   constructor(private readonly places: { readonly all: number; readonly backfill: number }) {}
 
   get depth(): number {

@@ -12,7 +12,7 @@ import { OwnObjects } from '../../../src/backup/sync/own-objects.js'
 import { FRAME } from '../../../src/shared/wire/frames.js'
 import { OnDisk } from '../../shared/store/disk-support.js'
 import { REPO, block, commit, commitIdOf, dir, file } from '../../support/objects.js'
-import type { PrimaryClient } from '../../../src/backup/sync/primary-client.js'
+import type { PullSource } from '../../../src/backup/sync/primary-client.js'
 import type { DiskObjectStore } from '../../../src/shared/store/disk-object-store.js'
 import type { VerifiedObject } from '../../../src/shared/store/verify.js'
 
@@ -63,7 +63,7 @@ async function adopt(store: DiskObjectStore, primary: readonly VerifiedObject[])
       }
       return { mac: '', changed: false }
     },
-  } as unknown as PrimaryClient
+  } as unknown as PullSource
   const readFacts = factsFrom(store, REPO)
   const where = { repo: REPO, storeId: REPO, store }
   const order = { want: commitIdOf('c2'), base: null, truncateTime: -1, holes: [], readFacts }
