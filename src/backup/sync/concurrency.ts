@@ -17,13 +17,16 @@ export const BACKFILL_MAX = 36
 /** Answers with blocks at once, in all threads: what the agent has left beside the deltas. */
 const BLOCK_ANSWERS_MAX = 16
 /**
- * Of one thread. Each holds one block, 8 MB as a rule, so that two threads hold 64 MB of them, however many pulls they
- * run; and each asks for 32 MB.
+ * Requests for blocks at once in one pull: while one is being written the next is on its way. The most is also that of
+ * all pulls of a thread. Each holds one block, 8 MB as a rule, so that two threads hold 64 MB of them, however many
+ * pulls they run; and each asks for 32 MB, so that one pull has 128 MB on its way: 5 Gbit/s at 200 ms.
  */
-const BLOCK_ANSWERS_OF_THREAD_MAX = 4
+const FETCHES = { min: 2, max: 4 } as const
 
 /** Of the last pull in the average of all: it takes some dozens to get from one end to the other. */
 const PULL_WEIGHT = 1 / 16
+/** The same for fetches, of which a pull makes fewer. */
+const FETCH_WEIGHT = 1 / 4
 /** A pull that has moved so much counts as more: nothing is gained by many of them, and each holds more. */
 const HEAVY = { bytes: 16 * 1024 * 1024, objects: 2_000, counts: 4 } as const
 
@@ -40,7 +43,7 @@ export const isHeavy = (done: { readonly objects: number; readonly bytes: number
 
 /** What one of `threads` threads may have open: connections to the primary, and answers with blocks among them. */
 export function threadBounds(threads: number): { readonly connections: number; readonly blockAnswers: number } {
-  const blockAnswers = Math.max(1, Math.min(BLOCK_ANSWERS_OF_THREAD_MAX, Math.floor(BLOCK_ANSWERS_MAX / threads)))
+  const blockAnswers = Math.max(1, Math.min(FETCHES.max, Math.floor(BLOCK_ANSWERS_MAX / threads)))
   return { connections: Math.ceil(PULLS_MAX / threads) + blockAnswers, blockAnswers }
 }
 
@@ -75,5 +78,23 @@ export class PullPlaces {
     this.#ideal += (clamp(own, this.#first, PULLS_MAX) - this.#ideal) * PULL_WEIGHT
   }
 }
+
+/** Requests for blocks of one pull: the next ones are on their way for as long as the first bytes of one take. */
+export class FetchPlaces {
+  #ideal: number = FETCHES.min
+
+  get count(): number {
+    return Math.ceil(this.#ideal - ROUNDING)
+  }
+
+  /** `firstMs`: until the first bytes came; `restMs`: until all had come and were written. */
+  fetched({ firstMs, restMs }: { readonly firstMs: number; readonly restMs: number }): void {
+    const own = clamp(1 + Math.ceil(firstMs / Math.max(restMs, 1)), FETCHES.min, FETCHES.max)
+    this.#ideal += (own - this.#ideal) * FETCH_WEIGHT
+  }
+}
+
+/** An average comes close to where it goes and never there. */
+const ROUNDING = 0.1
 
 const clamp = (value: number, min: number, max: number): number => Math.min(max, Math.max(min, value))

@@ -10,6 +10,7 @@ import { FRAME, broken, decodeAbsent, frameId } from '../../shared/wire/frames.j
 import { ID_BYTES } from '../../shared/ids.js'
 import { INLINE_BLOCK_BYTES_MAX } from '../../shared/wire/sync-messages.js'
 import { NotWhatItsNameSays, verify } from '../../shared/store/verify.js'
+import { FetchPlaces } from './concurrency.js'
 import { primaryChanged } from './same-rules.js'
 import type { RepoId } from '../../shared/ids.js'
 import type { ObjectBatch, ObjectKind, ObjectStore } from '../../shared/store/object-store.js'
@@ -26,8 +27,6 @@ import type { PullSource } from './primary-client.js'
 /** One request for blocks: enough bytes to fill a long line, few enough that a broken one loses little. */
 const FETCH_BYTES = 32 * 1024 * 1024
 const FETCH_OBJECTS = 256
-/** Requests for blocks at once: while one is being written the next is on its way. */
-const FETCHES_AT_ONCE = 2
 /** By name, in one request. */
 export const ASK_OBJECTS = 1_000
 const PROGRESS_MS = 200
@@ -64,6 +63,7 @@ export class ObjectIntake implements AsyncDisposable {
   #named: NamedBlock[] = []
   #namedBytes = 0
   readonly #fetches = new Set<Promise<void>>()
+  readonly #fetchPlaces = new FetchPlaces()
   readonly #stop = new AbortController()
   #fetchFailure: Error | undefined
   readonly #stored = { objects: 0, bytes: 0 }
@@ -200,7 +200,7 @@ export class ObjectIntake implements AsyncDisposable {
 
   async #startFetch(): Promise<void> {
     this.#throwIfFailed()
-    while (this.#fetches.size >= FETCHES_AT_ONCE) {
+    while (this.#fetches.size >= this.#fetchPlaces.count) {
       if (this.#named.length < FETCH_OBJECTS && this.#namedBytes < FETCH_BYTES) return
       await Promise.race(this.#fetches)
       this.#throwIfFailed()
@@ -230,6 +230,7 @@ export class ObjectIntake implements AsyncDisposable {
     if (wanted.length === 0) return
     const both = AbortSignal.any([signal, this.#stop.signal])
     const end = await client.objects({ repo, objects: wanted }, frame => this.#answer(frame), both)
+    this.#fetchPlaces.fetched(end)
     expectUnchanged(end, repo)
     // what did not come, or came corrupt, is still expected and will be asked for by name
   }

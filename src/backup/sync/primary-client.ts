@@ -90,11 +90,17 @@ interface Question {
 /** May answer with a promise when it needs time; only then is anything awaited. */
 export type OnFrame = (frame: Frame) => void | Promise<void>
 
+/** How long an answer took: until its first bytes came, and from there to its end with all that was done with it. */
+export interface AnswerTimes {
+  readonly firstMs: number
+  readonly restMs: number
+}
+
 /** What a pull asks. */
 export interface PullSource {
   delta(asked: DeltaRequest, onFrame: OnFrame, signal: AbortSignal): Promise<EndFrame>
-  /** Of requests for blocks so many run at once as the thread has room for. */
-  objects(asked: ObjectsRequest, onFrame: OnFrame, signal: AbortSignal): Promise<EndFrame>
+  /** Of requests for blocks so many run at once as the thread has room for; the times are those without waiting for a turn. */
+  objects(asked: ObjectsRequest, onFrame: OnFrame, signal: AbortSignal): Promise<EndFrame & AnswerTimes>
 }
 
 export class PrimaryClient implements AsyncDisposable {
@@ -214,8 +220,9 @@ export class PrimaryClient implements AsyncDisposable {
     void broken.close().catch(() => {})
   }
 
-  async #stream(question: Question, onFrame: OnFrame, signal: AbortSignal): Promise<EndFrame> {
+  async #stream(question: Question, onFrame: OnFrame, signal: AbortSignal): Promise<EndFrame & AnswerTimes> {
     const { path, wait } = question
+    const askedAt = performance.now()
     const { node, response, mac } = await this.#onAnyNode(signal, async node => {
       const { response, nonce } = await this.#ask(node, question, signal)
       const key = this.#expectProof(node, response, nonce, 'stream')
@@ -224,7 +231,9 @@ export class PrimaryClient implements AsyncDisposable {
     const agent = this.#agent
     const pace = new Pace(node, wait)
     try {
-      return await this.#readStream(chunksOf(node, response, pace, signal), { path, mac, node, pace }, onFrame)
+      const end = await this.#readStream(chunksOf(node, response, pace, signal), { path, mac, node, pace }, onFrame)
+      const { firstAt } = pace
+      return { ...end, firstMs: firstAt - askedAt, restMs: performance.now() - firstAt }
     } catch (error) {
       // it broke in the middle: whoever asks next begins with another node
       if (error instanceof BackupError && error.code === 'PRIMARY_UNREACHABLE') {
@@ -310,6 +319,8 @@ class Pace {
   #waitedMs = 0
   #bytes = 0
   #bytesOfAll = 0
+  /** performance.now() when the first bytes came. */
+  firstAt = 0
 
   constructor(
     private readonly node: Node,
@@ -323,6 +334,7 @@ class Pace {
 
   /** Throws PRIMARY_UNREACHABLE for an answer that comes too slowly to be worth waiting for. */
   waited(ms: number, bytes: number): void {
+    if (this.#bytesOfAll === 0) this.firstAt = performance.now()
     this.#bytesOfAll += bytes
     this.#waitedMs += ms
     this.#bytes += bytes

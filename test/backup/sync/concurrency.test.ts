@@ -1,5 +1,12 @@
 import t from 'tap'
-import { BACKFILL_MAX, PULLS_MAX, PullPlaces, isHeavy, threadBounds } from '../../../src/backup/sync/concurrency.js'
+import {
+  BACKFILL_MAX,
+  FetchPlaces,
+  PULLS_MAX,
+  PullPlaces,
+  isHeavy,
+  threadBounds,
+} from '../../../src/backup/sync/concurrency.js'
 import { SyncQueue } from '../../../src/backup/sync/sync-queue.js'
 import { parseRepoId } from '../../../src/shared/ids.js'
 import type { PullTimes } from '../../../src/backup/sync/concurrency.js'
@@ -131,3 +138,31 @@ t.test(
     t.end()
   },
 )
+
+t.test(
+  'fetch places: at least two requests for blocks, and one more for each time that the first bytes take as long as the rest',
+  t => {
+    const cases = [
+      { firstMs: 1, restMs: 300, count: 2 },
+      { firstMs: 200, restMs: 250, count: 2 },
+      { firstMs: 200, restMs: 100, count: 3 },
+      { firstMs: 200, restMs: 70, count: 4 },
+      { firstMs: 60_000, restMs: 0, count: 4 },
+    ]
+    for (const { count, ...took } of cases) {
+      const places = new FetchPlaces()
+      for (let n = 0; n < MANY; n++) places.fetched(took)
+      t.equal(places.count, count, JSON.stringify(took))
+    }
+    t.end()
+  },
+)
+
+t.test('fetch places: one odd fetch adds one request, and they become fewer again', t => {
+  const places = new FetchPlaces()
+  places.fetched({ firstMs: 60_000, restMs: 1 })
+  t.equal(places.count, 3)
+  for (let n = 0; n < MANY; n++) places.fetched({ firstMs: 1, restMs: 300 })
+  t.equal(places.count, 2)
+  t.end()
+})

@@ -61,7 +61,7 @@ async function adopt(store: DiskObjectStore, primary: readonly VerifiedObject[])
         const { is, bytes } = byId.get(id) as VerifiedObject
         await onFrame({ type: FRAME_OF[is], payload: Buffer.concat([Buffer.from(id, 'hex'), bytes]) })
       }
-      return { mac: '', changed: false }
+      return { mac: '', changed: false, firstMs: 0, restMs: 0 }
     },
   } as unknown as PullSource
   const readFacts = factsFrom(store, REPO)
