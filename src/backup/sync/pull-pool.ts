@@ -150,7 +150,8 @@ export class PullPool implements AsyncDisposable {
         running.isHeavy = isHeavy(message.progress)
         return running.events.progress(message.progress)
       case 'done':
-        this.places.pulled(message.times)
+        // one that came with its event asked nobody, and tells nothing of how long an answer takes
+        if (message.times.waitedMs > 0) this.places.pulled(message.times)
         return running.resolve(message.result)
       case 'aborted':
         return running.reject(running.refusal ?? new DOMException('the pull was aborted', 'AbortError'))

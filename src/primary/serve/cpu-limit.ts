@@ -55,6 +55,10 @@ export class CpuLimit {
     this.#used = clock.used()
   }
 
+  get isLimited(): boolean {
+    return this.#share > 0
+  }
+
   /**
    * Resolves when the next piece of an answer may be sent of which `sentBytes` have gone. Those beyond the beginning are
    * served in the order in which they came. Rejects with `AbortError` when `signal` is aborted, at its turn at the latest.

@@ -230,7 +230,8 @@ async function sendStream(
     }
   }
   const changed = () => hasChanged(library, parts, signal)
-  const mayPack = request.headers[PACKING_HEADER] !== 'none'
+  // packing saves the line and costs CPU: not where that is what is short, there or here
+  const mayPack = request.headers[PACKING_HEADER] !== 'none' && !parts.cpu.isLimited
   await parts.pool.stream({ ...content, proof: proven, mayPack }, write, changed, signal)
   response.end()
 }

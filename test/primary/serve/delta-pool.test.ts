@@ -7,6 +7,7 @@ import { DeltaPool } from '../../../src/primary/serve/delta-pool.js'
 import { ownThreadId, threadTimes } from '../../../src/primary/serve/thread-times.js'
 import { silentLog } from '../../../src/shared/log.js'
 import { authKey } from '../../../src/shared/wire/auth.js'
+import { ChunkReader } from '../../../src/shared/wire/chunks.js'
 import { FRAME, FrameReader, frameId } from '../../../src/shared/wire/frames.js'
 import { REPO, TempDir, block } from '../../support/objects.js'
 import { TOKEN } from '../../support/pair.js'
@@ -60,6 +61,7 @@ async function layBlocks(dataDir: string): Promise<Laid> {
 
 const jobFor = ({ ids }: Laid): WorkerJob => ({
   proof: { key: authKey(TOKEN), nonce: 'ab' },
+  mayPack: false,
   objects: { repo: REPO, storeId: REPO, objects: ids.map(id => ({ kind: 'blocks', id })) },
 })
 
@@ -72,14 +74,16 @@ function poolOf(laid: Laid, decision: ReaderDecision, more: Partial<DeltaPoolOpt
 
 /** The ids of the blocks that a stream brought, and whether it came to its end. */
 async function brought(pool: DeltaPool, job: WorkerJob): Promise<string[]> {
-  const reader = new FrameReader()
+  const [chunks, frames] = [new ChunkReader(), new FrameReader()]
   const ids: string[] = []
   await pool.stream(
     job,
     async chunk => {
-      for (const { type, payload } of reader.push(Buffer.from(chunk))) {
-        if (type === FRAME.block) ids.push(frameId(payload))
-        if (type === FRAME.end) ids.push('end')
+      for (const part of chunks.push(Buffer.from(chunk))) {
+        for (const { type, payload } of frames.push(part)) {
+          if (type === FRAME.block) ids.push(frameId(payload))
+          if (type === FRAME.end) ids.push('end')
+        }
       }
       await delay(1) // so that several are under way at once
     },
