@@ -7,9 +7,18 @@
  * thread a heap of its own, and returns only the end of it.
  */
 
+import { setFlagsFromString } from 'node:v8'
+
 /** Of each half of the young generation, in MB. */
 const YOUNG = '--max-semi-space-size'
 const YOUNG_MB_MAX = 8
+
+/**
+ * How much the old generation may grow before it is collected, in percent. V8 lets it double where there is memory: with
+ * 100,000 libraries the agent had 313 MB resident, and with this 226, no slower. Of all threads, from then on; V8 only
+ * complains of flags that it does not know.
+ */
+const HEAP_GROWTH = '--heap-growing-percent=25'
 
 /** mallopt(3): heaps for all threads; from which size a buffer has a mapping of its own, and goes back when it is freed. */
 const MALLOC = {
@@ -21,7 +30,7 @@ const MALLOC = {
 /** First of all in a `main.ts`, before anything is loaded that would have to be loaded twice. What the operator has set stays. */
 export function boundMemory(): void {
   const { execArgv, argv, env, execPath, execve } = process
-  if (!execve || execArgv.some(given => given.startsWith(YOUNG))) return
+  if (!execve || execArgv.some(given => given.startsWith(YOUNG))) return setFlagsFromString(HEAP_GROWTH)
   const args = [execPath, `${YOUNG}=${YOUNG_MB_MAX}`, ...execArgv, ...argv.slice(1)]
   execve.call(process, execPath, args, { ...MALLOC, ...env } as Record<string, string>)
 }

@@ -90,7 +90,7 @@ export class LyingPrimary implements AsyncDisposable {
     const { method = '', url: path = '', headers } = request
     const proven = this.#guard.prove({ method, path, body, header: headers.authorization })
     if (path === '/v1/listing') {
-      const listing = encodeListing(await this.#client.listing(never))
+      const listing = encodeListing([...(await this.#client.listing(never))])
       const proof = answerProof(proven.key, { nonce: proven.nonce, status: 200, body: listing })
       response.writeHead(200, { [PROOF_HEADER]: proof })
       return void response.end(listing)

@@ -290,7 +290,7 @@ const MESSAGES: readonly Decoder[] = [
       value => value,
       fc.nat(3).chain(n => buffer({ minLength: n * 44, maxLength: n * 44 })),
     ),
-    decode: decodeListing,
+    decode: input => [...decodeListing(input)],
     refuses: broken,
     right: (listing: readonly LibraryListing[], input) =>
       listing.every(({ repo, head, digest: d }) => isRepoId(repo) && isIdOrNull(head) && isDigest(d)) &&

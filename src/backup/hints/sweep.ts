@@ -115,10 +115,8 @@ export class Sweep implements AsyncDisposable {
     this.#succeededAt = askedAt
     this.#owedSince = undefined
     engine.setLine(undefined)
-    const listed = new Set<string>()
     let offered = 0
     for (const entry of listing) {
-      listed.add(entry.repo)
       const library = states.listed(entry, askedAt)
       if (waitsForRetry(library) || !(wantsSync(library) || disagrees(entry, library))) continue
       offered += 1
@@ -126,7 +124,7 @@ export class Sweep implements AsyncDisposable {
     }
     let gone = 0
     for (const library of states.all()) {
-      if (listed.has(library.repo) || (library.heardAt ?? -1) > askedAt) continue
+      if ((library.heardAt ?? -1) >= askedAt) continue // it was listed, or heard of since
       if (!library.deleted) gone += 1
       states.gone(library)
     }

@@ -37,10 +37,9 @@ import { threadBounds } from './concurrency.js'
 import { ThreadLoad } from './thread-load.js'
 import type { Dispatcher } from 'undici'
 import type { ErrorCode } from '../../shared/errors.js'
-import type { LibraryListing } from '../../shared/catalog/catalog.js'
 import type { AuthKey, AuthKeys } from '../../shared/wire/auth.js'
 import type { Frame } from '../../shared/wire/frames.js'
-import type { DeltaRequest, EndFrame, ObjectsRequest } from '../../shared/wire/sync-messages.js'
+import type { DeltaRequest, EncodedListing, EndFrame, ObjectsRequest } from '../../shared/wire/sync-messages.js'
 import type { LineWait } from './line-wait.js'
 
 export interface PrimaryAddress {
@@ -132,7 +131,7 @@ export class PrimaryClient implements AsyncDisposable {
     this.#agent = this.#newAgent()
   }
 
-  async listing(signal: AbortSignal): Promise<LibraryListing[]> {
+  async listing(signal: AbortSignal): Promise<EncodedListing> {
     return this.#onAnyNode(signal, async node => {
       // asked seldom: a connection kept since the last time may be dead, and would cost a deadline to find out
       const { response, nonce } = await this.#ask(

@@ -19,8 +19,13 @@ export const libraryFrame = (
   { truncateTime, base }: { readonly truncateTime: number; readonly base: CommitId | null },
 ): LibraryFrame => ({ rows, digest: digestWithConf(digest, confKeepDays), truncateTime, gcId, base })
 
-export const listingWithConf = (listing: readonly LibraryListing[], confKeepDays: ConfKeepDays): LibraryListing[] =>
-  listing.map(entry => ({ ...entry, digest: digestWithConf(entry.digest, confKeepDays) }))
+export const listingWithConf = (
+  listing: readonly LibraryListing[],
+  confKeepDays: ConfKeepDays,
+): readonly LibraryListing[] =>
+  confKeepDays === null
+    ? listing
+    : listing.map(entry => ({ ...entry, digest: digestWithConf(entry.digest, confKeepDays) }))
 
 /** What seafile.conf says of history is no row, and requires as much as one. */
 const digestWithConf = (digest: string, confKeepDays: ConfKeepDays): string =>

@@ -169,16 +169,27 @@ export function encodeListing(listing: readonly LibraryListing[]): Buffer {
   return body
 }
 
-export function decodeListing(body: Buffer): LibraryListing[] {
-  const count = body.byteLength / LISTING_ENTRY_BYTES
-  if (!Number.isInteger(count) || count > LISTING_ENTRIES_MAX) throw broken('a malformed listing')
-  return Array.from({ length: count }, (_, i) => {
-    const at = i * LISTING_ENTRY_BYTES
-    const hex = body.toString('hex', at, at + LISTING_ENTRY_BYTES)
-    const head = hex.slice(32, 72)
-    const repo = `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20, 32)}`
-    return { repo: repo as RepoId, head: head === EMPTY_ID ? null : (head as CommitId), digest: hex.slice(72) }
-  })
+/** A listing as it came: each entry is made when it is asked for, since all of them at once are ten times the bytes. */
+export interface EncodedListing extends Iterable<LibraryListing> {
+  readonly length: number
+}
+
+export function decodeListing(body: Buffer): EncodedListing {
+  const length = body.byteLength / LISTING_ENTRY_BYTES
+  if (!Number.isInteger(length) || length > LISTING_ENTRIES_MAX) throw broken('a malformed listing')
+  return {
+    length,
+    *[Symbol.iterator]() {
+      for (let i = 0; i < length; i++) yield listingEntry(body, i * LISTING_ENTRY_BYTES)
+    },
+  }
+}
+
+function listingEntry(body: Buffer, at: number): LibraryListing {
+  const hex = body.toString('hex', at, at + LISTING_ENTRY_BYTES)
+  const head = hex.slice(32, 72)
+  const repo = `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20, 32)}`
+  return { repo: repo as RepoId, head: head === EMPTY_ID ? null : (head as CommitId), digest: hex.slice(72) }
 }
 
 /** `epoch` changes with each start of the agent; `seq` counts its messages, so that a gap shows what was lost. */
