@@ -107,7 +107,8 @@ function tell(input: Buffer): Told {
   for (const table of TABLE_NAMES) for (const row of whole[table] ?? []) fold.add(table, row)
   const listing = fold.listing(null)
   const libraries = listing.map(({ repo }) => toLibraryRows(repo, rowsOf(whole)))
-  if (!isDeepStrictEqual([...decodeListing(encodeListing(listing))], listing)) throw new Error('another listing arrives')
+  if (!isDeepStrictEqual([...decodeListing(encodeListing(listing))], listing))
+    throw new Error('another listing arrives')
   const over = libraries.map(rows => parseLibraryRows(JSON.parse(JSON.stringify(rows))))
   return { libraries, over, digests: over.map(rows => digestOf(rows)) }
 }
