@@ -16,6 +16,7 @@ import { firstCopyOfLarge, firstCopyOfSmall } from './kinds/first-copy.js'
 import { librariesCurve, objectsCurve } from './kinds/cost-curve.js'
 import { interrupted } from './kinds/interrupted.js'
 import { limits } from './kinds/limits.js'
+import { narrowLine } from './kinds/narrow-line.js'
 import { smallChange } from './kinds/small-change.js'
 import { slowLine } from './kinds/slow-line.js'
 import { sustained } from './kinds/sustained.js'
@@ -37,6 +38,7 @@ const MEASUREMENTS: readonly Measurement[] = [
   sweep,
   sustained,
   slowLine,
+  narrowLine,
   writerBeside,
   limits,
   verifyLarge,

@@ -76,7 +76,7 @@ async function resumeRsync({ workspace }: Bench, source: Source): Promise<Resume
   await killed(first)
   const bytesBefore = line.bytesToTarget
   const startedAt = performance.now()
-  await daemon.run(source.dataDir, line.port)
+  await daemon.run(source.dataDir, { port: line.port })
   const seconds = (performance.now() - startedAt) / 1000
   workspace.leave(dir, source.objects)
   return { bytesBefore, bytes: line.bytesToTarget, seconds }

@@ -66,7 +66,7 @@ const copyRsync: Copy = async (bench, source, roundTripMs) => {
   line.roughness = longLine(roundTripMs, BYTES_PER_SECOND)
   await bench.workspace.settle(source.dataDir)
   const startedAt = performance.now()
-  await daemon.run(source.dataDir, line.port)
+  await daemon.run(source.dataDir, { port: line.port })
   const seconds = (performance.now() - startedAt) / 1000
   bench.workspace.leave(dir, source.objects)
   bench.say(`rsync, ${roundTripMs} ms: ${seconds.toFixed(2)} s`)

@@ -44,8 +44,12 @@ export class RsyncDaemon implements AsyncDisposable {
     return startProgram('rsync', this.#args(source, port), { stdio: ['ignore', 'ignore', 'pipe'] })
   }
 
-  run(source: string, port = this.port): Promise<void> {
-    return runProgram('rsync', this.#args(source, port))
+  /** `port`: of a line to it. `options`: further ones of rsync. */
+  run(
+    source: string,
+    { port = this.port, options = [] }: { port?: number; options?: readonly string[] } = {},
+  ): Promise<void> {
+    return runProgram('rsync', [...options, ...this.#args(source, port)])
   }
 
   [Symbol.asyncDispose](): Promise<void> {
