@@ -3,14 +3,13 @@
  *
  * On a primary the file belongs to the running server, which writes it in
  * rollback-journal mode: it is opened read-only, transactions are short, and a
- * lock is waited for without blocking the event loop. On a backup a head move
- * is one IMMEDIATE transaction with synchronous=EXTRA.
+ * lock is waited for without blocking the event loop. On a backup head moves
+ * are IMMEDIATE transactions with synchronous=EXTRA, those of one moment in one.
  */
 
 import { existsSync } from 'node:fs'
 import Database from 'better-sqlite3'
-import { BackupError, reason, systemCode } from '../errors.js'
-import { fileIdentity } from '../file-identity.js'
+import { BackupError, systemCode } from '../errors.js'
 import { isRepoId } from '../ids.js'
 import { sleep } from '../timing.js'
 import { expectFence } from './fence.js'
@@ -28,6 +27,8 @@ import {
 } from './library-tables.js'
 import { ListingMaker } from './listing.js'
 import { SQLITE_SCHEMA } from './schema.js'
+import { fileAt, sqliteError } from './sqlite-file.js'
+import { Together } from './together.js'
 import type { CatalogWriter, HeadMove, LibraryListing, LibraryRead, LibraryRows } from './catalog.js'
 import type { CommitId, RepoId } from '../ids.js'
 import type { Log } from '../log.js'
@@ -37,6 +38,11 @@ import type { LibraryTable, TableRows, Value, Write } from './library-tables.js'
 const BUSY_MS = { reading: 0, writing: 20 }
 const LOCKED_MS_MAX = 10_000
 const LOCKED_RETRY_MS = 2
+
+interface MoveOrder {
+  readonly move: HeadMove
+  readonly signal: AbortSignal
+}
 
 const quote = (name: string): string => `"${name}"`
 /** SQLite compares letter by letter: what is spelled otherwise no query of a server, nor ours, would find again. */
@@ -54,6 +60,7 @@ export class SqliteCatalog implements CatalogWriter {
   /** Connections so far. */
   #opened = 1
   readonly #statements = new Map<string, Database.Statement>()
+  readonly #moves = new Together<MoveOrder>(orders => this.#moveHeads(orders))
 
   private constructor(path: string, options: Database.Options, log: Log) {
     this.#path = path
@@ -123,17 +130,31 @@ export class SqliteCatalog implements CatalogWriter {
     return this.#unlocked(signal, () => this.#db.transaction(() => this.#read(repo))())
   }
 
-  async moveHead(move: HeadMove, signal: AbortSignal): Promise<void> {
-    await this.#write(signal, () => {
-      const { rows, from, gcId } = move
-      const have = this.#selectLibrary(rows.repo)
-      expectFence(
-        rows,
-        { head: have.Branch ? commitIdOf(have.Branch[0]) : null, gcId: this.#gcId(storeIdOf(rows)) },
-        { from, gcId },
-      )
-      for (const write of writesFor(this.#shapes(), have, rows)) this.#apply(rows.repo, write)
-    })
+  moveHead(move: HeadMove, signal: AbortSignal): Promise<void> {
+    return this.#moves.add({ move, signal })
+  }
+
+  /** In one transaction: its half dozen fsyncs are most of what a move costs. Each takes place by itself, or not at all. */
+  #moveHeads(orders: readonly MoveOrder[]): Promise<Array<BackupError | undefined>> {
+    const { signal } = orders[0] as MoveOrder
+    return this.#write(signal, () => orders.map(({ move }) => this.#tryToMove(move)))
+  }
+
+  #tryToMove(move: HeadMove): BackupError | undefined {
+    try {
+      this.#db.transaction(() => this.#move(move))() // a savepoint
+      return undefined
+    } catch (error) {
+      if (!this.#db.inTransaction) throw error // a full or failing disk takes back all of them
+      return error instanceof BackupError ? error : sqliteError(this.#path, error)
+    }
+  }
+
+  #move({ rows, from, gcId }: HeadMove): void {
+    const have = this.#selectLibrary(rows.repo)
+    const head = have.Branch ? commitIdOf(have.Branch[0]) : null
+    expectFence(rows, { head, gcId: this.#gcId(storeIdOf(rows)) }, { from, gcId })
+    for (const write of writesFor(this.#shapes(), have, rows)) this.#apply(rows.repo, write)
   }
 
   async createLibrary(rows: LibraryRows & { readonly head: CommitId }, signal: AbortSignal): Promise<void> {
@@ -369,25 +390,4 @@ function open(path: string, options: Database.Options): Database.Database {
   } catch (error) {
     throw sqliteError(path, error)
   }
-}
-
-/** Which file a path leads to; undefined: none that can be reached. */
-function fileAt(path: string): string | undefined {
-  try {
-    return fileIdentity(path)
-  } catch {
-    return undefined
-  }
-}
-
-function sqliteError(path: string, error: unknown): BackupError {
-  const code = systemCode(error) ?? ''
-  if (code === 'SQLITE_FULL')
-    return new BackupError('STORE_FULL', `write ${path}: the disk is full`, {}, { cause: error })
-  if (code === 'SQLITE_READONLY' || code.startsWith('SQLITE_READONLY_')) {
-    return new BackupError('STORE_READ_ONLY', `write ${path}: ${reason(error)}`, {}, { cause: error })
-  }
-  if (code === 'SQLITE_ERROR' || code === 'SQLITE_NOTADB')
-    return new BackupError('DATABASE_SCHEMA', `use ${path}: ${reason(error)}`, {}, { cause: error })
-  return new BackupError('DATABASE_DOWN', `use ${path}: ${reason(error)}`, {}, { cause: error })
 }

@@ -85,6 +85,37 @@ export function compareAndSetSuite(engine: Engine, skip: string | false): void {
     for (const one of done) if (one.status === 'rejected') t.match(one.reason, conflict)
   })
 
+  t.test(
+    name('of moves of many libraries at once, one that is refused and one that fails leave the others alone'),
+    { skip },
+    async t => {
+      await using db = await openFresh(engine)
+      const olds = [await create(db.catalog), await create(db.catalog), await create(db.catalog)]
+      const failing = await create(db.catalog, library({ validSince: null }))
+      await db.bed.sql(engine.forbid('INSERT', 'RepoValidSince'))
+      const moves = olds.map((old, n) => ({
+        rows: { ...changed(old), validSince: old.validSince },
+        from: n === 1 ? newCommit() : old.head,
+        gcId: null,
+      }))
+      const last = { rows: changed(failing), from: failing.head, gcId: null }
+
+      const done = await Promise.allSettled([...moves, last].map(move => db.catalog.moveHead(move, signal)))
+
+      t.strictSame(
+        done.map(({ status }) => status),
+        ['fulfilled', 'rejected', 'fulfilled', 'rejected'],
+      )
+      const [, refused, , failed] = done.map(one => (one.status === 'rejected' ? (one.reason as unknown) : undefined))
+      t.match(refused, conflict)
+      t.match(failed, { name: 'BackupError', message: /forbidden/ })
+      for (const [n, old] of [...olds, failing].entries()) {
+        const expected = n % 2 === 0 ? moves[n]?.rows.head : old.head
+        t.equal((await db.catalog.read(old.repo, signal))?.rows.head, expected)
+      }
+    },
+  )
+
   for (const [verb, table, next] of [
     ['INSERT', 'RepoValidSince', {}],
     ['UPDATE', 'RepoFileCount', {}],

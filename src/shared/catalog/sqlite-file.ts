@@ -1,0 +1,25 @@
+/** Of the file that an SQLite database is: which one it is, and what its errors mean. */
+
+import { BackupError, reason, systemCode } from '../errors.js'
+import { fileIdentity } from '../file-identity.js'
+
+/** Which file a path leads to; undefined: none that can be reached. */
+export function fileAt(path: string): string | undefined {
+  try {
+    return fileIdentity(path)
+  } catch {
+    return undefined
+  }
+}
+
+export function sqliteError(path: string, error: unknown): BackupError {
+  const code = systemCode(error) ?? ''
+  if (code === 'SQLITE_FULL')
+    return new BackupError('STORE_FULL', `write ${path}: the disk is full`, {}, { cause: error })
+  if (code === 'SQLITE_READONLY' || code.startsWith('SQLITE_READONLY_')) {
+    return new BackupError('STORE_READ_ONLY', `write ${path}: ${reason(error)}`, {}, { cause: error })
+  }
+  if (code === 'SQLITE_ERROR' || code === 'SQLITE_NOTADB')
+    return new BackupError('DATABASE_SCHEMA', `use ${path}: ${reason(error)}`, {}, { cause: error })
+  return new BackupError('DATABASE_DOWN', `use ${path}: ${reason(error)}`, {}, { cause: error })
+}
