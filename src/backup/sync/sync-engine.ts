@@ -29,7 +29,7 @@ const IDLE_MS = 1_000
  * A binlog event can reach us a moment before the commit that it tells of can be read. A sync that did not find the
  * head it was told of looks again, so much later each time; then the head was passed by, and its successor is told too.
  */
-const LOOK_AGAIN_MS = [15, 100, 1_000]
+const LOOK_AGAIN_MS = [10, 20, 40, 80, 160, 320, 640, 1_280]
 
 /** Failures of the line, not of a library. */
 export const LINE_CODES: ReadonlySet<ErrorCode> = new Set([
