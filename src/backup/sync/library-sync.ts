@@ -75,7 +75,8 @@ interface Pull {
 /** What is remembered is nearly always what our rows say: they are read while the primary is asked, and decide before anything is stored. */
 async function pull(library: Library, order: SyncOrder, parts: SyncParts, signal: AbortSignal): Promise<Pull> {
   const isKnown = library.looked && library.vouched !== null && !order.full
-  const reading = readOwnRows(library, parts, signal)
+  // SQLite and files are read at once: not before the thread has been given its work
+  const reading = Promise.resolve().then(() => readOwnRows(library, parts, signal))
   if (!isKnown) await reading
   try {
     return await pullFrom(library, order, { reading, parts }, signal)
