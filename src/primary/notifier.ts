@@ -151,7 +151,8 @@ export class Notifier implements ChangeSink, AsyncDisposable {
           if (now - heardAt > SILENCE_MS_MAX) throw this.#lost('the backup has been silent for 15 s')
           this.#beat(line)
         }
-        if (await this.#flush(line, both)) await this.#bell.wait(Math.max(0, beatAt + HEARTBEAT_MS - now), both)
+        if (await this.#flush(line, both))
+          await this.#bell.wait(Math.max(0, beatAt + HEARTBEAT_MS - performance.now()), both)
         else await sleep(5, both) // the socket is full: let it drain
       }
     } catch (error) {
@@ -187,13 +188,15 @@ export class Notifier implements ChangeSink, AsyncDisposable {
       this.#everything = false
       this.#send(line, { type: 'everything' })
     }
+    const isAlone = this.#pending.size === 1 && line.socket.bufferedAmount === 0
     for (const [repo, { head, since }] of this.#pending) {
       if (line.socket.bufferedAmount > UNSENT_BYTES_MAX) return false
-      const isAlone = this.#pending.size === 1 && line.socket.bufferedAmount === 0
       this.#pending.delete(repo)
       const enclosed = isAlone && head !== null ? await this.#enclosed(repo, head, signal) : null
       this.#send(line, { type: 'event', repo, head, agoMs: Math.round(performance.now() - since), enclosed })
+      if (isAlone) break // what came meanwhile has its turn after the heartbeat
     }
+    if (this.#pending.size > 0) this.#bell.ring()
     return true
   }
 

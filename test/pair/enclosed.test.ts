@@ -131,6 +131,47 @@ t.test('enclosed: a part of the change, or a damaged object in it, is filled by 
   }
 })
 
+t.test('enclosed: a head whose own commit did not come along is asked for, and not called another history', async t => {
+  const made = await scene()
+  await using pair = made.pair
+  using _agent = made.agent
+  const library = framesOf(await enclosed(made, await committed(made)))[0] as Frame
+  await pair.settle()
+  const rows = JSON.parse(library.payload.toString()) as { rows: { head: string }; base: string }
+  rows.base = rows.rows.head // continues what is here
+  rows.rows.head = MADE_UP
+  tell(made, MADE_UP, encoded({ type: FRAME.library, payload: Buffer.from(JSON.stringify(rows)) }))
+  await pair.until('judged', async () => {
+    const found = await pair.libraryAtRest(made.repo)
+    if (found?.failure?.code === 'HEAD_DIVERGED') throw new Error('it was called diverged')
+    return found?.state === 'synchronized'
+  })
+  const failures = pair.backup.process?.log.filter(({ msg }) => msg === 'sync did not finish').map(({ code }) => code)
+  t.notOk(failures?.includes('HEAD_DIVERGED'), String(failures))
+})
+
+t.test('enclosed: where max_rate is used up, or a directory is large, nothing is sent along', async t => {
+  const made = await scene()
+  await using pair = made.pair
+  using _agent = made.agent
+  const parts = { catalog: await pair.catalog(), dataDir: pair.primary.dataDir, confKeepDays: null }
+  const rate = new RateLimit(1_000, () => 0)
+  const limited = new Enclosures({ ...parts, rate })
+  const head = await committed(made)
+  rate.spend(500)
+  t.equal(await limited.of(made.repo, head, never), null, 'of a line in debt')
+
+  const writer = await pair.writer()
+  const many = Array.from(
+    { length: 2_000 },
+    (_, n) => ({ op: 'put', path: `/many/${n}`, content: Buffer.from(`${n}`) }) as const,
+  )
+  await writer.commit(made.repo, many)
+  const next = await writer.commit(made.repo, [{ op: 'put', path: '/many/new', content: Buffer.from('x') }])
+  for (let attempt = 0; attempt < 20; attempt++) t.equal(await made.enclosures.of(made.repo, next, never), null)
+  await isWell(t, made, next)
+})
+
 t.test('enclosed: a small change is recorded, verified and durable while the primary answers nobody', async t => {
   const made = await scene()
   await using _pair = made.pair

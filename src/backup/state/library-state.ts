@@ -123,6 +123,8 @@ export interface Recorded {
   readonly relation: Relation
   readonly cause: Cause
   readonly primaryHadAt: number | null
+  /** performance.now() when the primary said that it has these rows; what was heard later stays. */
+  readonly heardAt: number
 }
 
 export class LibraryStates {
@@ -202,13 +204,14 @@ export class LibraryStates {
     this.#write(library, 'record a deletion on the primary')
   }
 
-  /** The primary's own rows say so, just now. */
-  heard(library: Library, head: CommitId | null, digest: string): void {
+  /** The primary's own rows say so, just now: when that is (performance.now()). */
+  heard(library: Library, head: CommitId | null, digest: string): number {
     library.heardAt = performance.now()
     library.deleted = false
     library.primaryHead = head
     library.primaryDigest = digest
     seenAt(library, library.heardAt)
+    return library.heardAt
   }
 
   /** An event said so. `at`: performance.now() of the change, for all it knows. Said late, it undoes no newer one. */
@@ -246,12 +249,15 @@ export class LibraryStates {
     library.summary = summaryOf(recorded.rows)
     library.digest = recorded.digest
     if (recorded.accepted) library.holes = library.holes.map(hole => ({ ...hole, accepted: true }))
-    library.heardAt = performance.now()
-    library.primaryHead = recorded.rows.head
-    library.primaryDigest = recorded.digest
-    library.deleted = false
-    library.behindSince = undefined
-    library.seenBehindAt = undefined
+    if ((library.heardAt ?? -1) <= recorded.heardAt) {
+      library.heardAt = recorded.heardAt
+      library.primaryHead = recorded.rows.head
+      library.primaryDigest = recorded.digest
+      library.deleted = false
+    }
+    // behind still, or again: by something that was heard of while this was pulled
+    library.behindSince = isBehind(library) && library.behindSince !== undefined ? library.heardAt : undefined
+    library.seenBehindAt = isBehind(library) ? library.heardAt : undefined
     library.failure = null
     this.#write(library, 'record a head', () => {
       this.#writeHoles(library)

@@ -23,6 +23,9 @@ const BLOCK_ANSWERS_MAX = 16
  */
 const FETCHES = { min: 2, max: 4 } as const
 
+/** Of pulls that are no first copies, besides those: so many a thread. The agent lets them wait their turn if it has to. */
+export const URGENT_BLOCK_ANSWERS = 2
+
 /** Of the last pull in the average of all: it takes some dozens to get from one end to the other. */
 const PULL_WEIGHT = 1 / 16
 /** The same for fetches, of which a pull makes fewer. */
@@ -44,7 +47,7 @@ export const isHeavy = (done: { readonly objects: number; readonly bytes: number
 /** What one of `threads` threads may have open: connections to the primary, and answers with blocks among them. */
 export function threadBounds(threads: number): { readonly connections: number; readonly blockAnswers: number } {
   const blockAnswers = Math.max(1, Math.min(FETCHES.max, Math.floor(BLOCK_ANSWERS_MAX / threads)))
-  return { connections: Math.ceil(PULLS_MAX / threads) + blockAnswers, blockAnswers }
+  return { connections: Math.ceil(PULLS_MAX / threads) + blockAnswers + URGENT_BLOCK_ANSWERS, blockAnswers }
 }
 
 /** Places for pulls, as the queue asks for them. */

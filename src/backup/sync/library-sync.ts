@@ -52,7 +52,7 @@ export async function syncLibrary(
   parts: SyncParts,
   signal: AbortSignal,
 ): Promise<void> {
-  const { result, recorded, fence } = await pull(library, order, parts, signal)
+  const { result, recorded, fence, heardAt } = await pull(library, order, parts, signal)
   const pulled = expectPulled(library, result)
   const accepted = order.force || holesAccepted(library, pulled.damaged)
   if (pulled.rootId !== null) library.vouchedGc = fence?.gcId ?? null
@@ -62,7 +62,7 @@ export async function syncLibrary(
   const note = noteOf(library, pulled, order)
   parts.states.pulled(library, vouched, pulled.damaged, holdsBack ? null : note)
   if (holdsBack) throw damageError(library, pulled.damaged)
-  await moveHead(library, pulled, { note, recorded, gcId: fence?.gcId ?? null, accepted, parts }, signal)
+  await moveHead(library, pulled, { note, recorded, gcId: fence?.gcId ?? null, heardAt, accepted, parts }, signal)
   if (pulled.damaged.length > 0 && !accepted) throw damageError(library, pulled.damaged)
 }
 
@@ -70,6 +70,8 @@ interface Pull {
   readonly result: PullResult
   readonly recorded: CommitId | null
   readonly fence: Fence | undefined
+  /** performance.now() when the primary told of its rows. */
+  readonly heardAt: number
 }
 
 /** What is remembered is nearly always what our rows say: they are read while the primary is asked, and decide before anything is stored. */
@@ -106,13 +108,14 @@ async function pullFrom(
   const mayStore = ours.then(({ fence }) => fence?.storeId ?? null)
   mayStore.catch(() => {}) // told to who waits for `ours`; where the pull failed first, that counts
   let fence: Fence | undefined
+  let heardAt = performance.now()
   const events = {
     mayStore,
     library: async (frame: LibraryFrame) => {
       const { fence: known } = await ours
       const storeId = storeIdOf(frame.rows)
       fence = known?.storeId === storeId ? known : { storeId, gcId: await parts.catalog.gcId(storeId, signal) }
-      parts.states.heard(library, frame.rows.head, frame.digest)
+      heardAt = parts.states.heard(library, frame.rows.head, frame.digest)
     },
     checkpoint: (vouched: Vouched, holes: readonly Hole[]) => {
       library.vouchedGc = fence?.gcId ?? null
@@ -121,10 +124,10 @@ async function pullFrom(
     progress: order.onProgress,
   }
   const result = await parts.pool.pull(job, events, signal)
-  return { result, recorded: (await ours).recorded, fence }
+  return { result, recorded: (await ours).recorded, fence, heardAt }
 }
 
-function jobOf(library: Library, { force, full, enclosed }: SyncOrder): PullJob {
+function jobOf(library: Library, { force, full, cause, enclosed }: SyncOrder): PullJob {
   const baseCommit = library.summary?.baseCommit ?? null
   const lacksBase = library.holes.some(({ id }) => id === baseCommit)
   return {
@@ -137,6 +140,7 @@ function jobOf(library: Library, { force, full, enclosed }: SyncOrder): PullJob 
       .filter(({ id }) => id !== baseCommit)
       .map(({ kind, id, problem, path }) => ({ kind, id, problem, path })),
     force,
+    isUrgent: cause !== 'sweep',
     enclosed: force || full ? null : enclosed,
   }
 }
@@ -213,6 +217,7 @@ interface Move {
   readonly note: HeadMoveNote
   readonly recorded: CommitId | null
   readonly gcId: string | null
+  readonly heardAt: number
   readonly accepted: boolean
   readonly parts: SyncParts
 }
@@ -226,7 +231,8 @@ async function moveHead(library: Library, pulled: Pulled, move: Move, signal: Ab
   if (want !== move.recorded || digest !== library.digest) {
     await catalog.moveHead({ rows, from: move.recorded, gcId: move.gcId }, signal)
   }
-  states.recorded(library, { rows, digest, accepted: move.accepted, ...move.note })
+  const { accepted, heardAt } = move
+  states.recorded(library, { rows, digest, accepted, heardAt, ...move.note })
   if (want === move.recorded) return
   const lagMs = behindSince === undefined ? null : Math.round(performance.now() - behindSince)
   log.info(

@@ -11,7 +11,7 @@
 
 import { readFileSync } from 'node:fs'
 import { Agent, request } from 'undici'
-import { BackupError, isAbort, reason } from '../../shared/errors.js'
+import { BackupError } from '../../shared/errors.js'
 import { limit } from '../../shared/limit.js'
 import {
   PROOF_HEADER,
@@ -22,8 +22,7 @@ import {
   signRequest,
   streamMac,
 } from '../../shared/wire/auth.js'
-import { ChunkReader } from '../../shared/wire/chunks.js'
-import { FRAME, FrameReader, broken, frameHeader, provesItself } from '../../shared/wire/frames.js'
+import { FRAME, broken, frameHeader, provesItself } from '../../shared/wire/frames.js'
 import {
   LISTING_BYTES_MAX,
   PACKING_HEADER,
@@ -33,13 +32,15 @@ import {
   decodeRemoteError,
   encodeObjectsRequest,
 } from '../../shared/wire/sync-messages.js'
-import { threadBounds } from './concurrency.js'
+import { Pace, SILENCE_MS_MAX, chunksOf, frameReader, unreachable } from './answer.js'
+import { URGENT_BLOCK_ANSWERS, threadBounds } from './concurrency.js'
 import { ThreadLoad } from './thread-load.js'
 import type { Dispatcher } from 'undici'
 import type { ErrorCode } from '../../shared/errors.js'
 import type { AuthKey, AuthKeys } from '../../shared/wire/auth.js'
 import type { Frame } from '../../shared/wire/frames.js'
 import type { DeltaRequest, EncodedListing, EndFrame, ObjectsRequest } from '../../shared/wire/sync-messages.js'
+import type { Node } from './answer.js'
 import type { LineWait } from './line-wait.js'
 
 export interface PrimaryAddress {
@@ -53,18 +54,7 @@ export interface PrimaryAddress {
 const CONNECT_MS_MAX = 10_000
 /** The primary reads its rows before it answers; a listing of 100,000 libraries takes a second or two. */
 const HEADERS_MS_MAX = 60_000
-const SILENCE_MS_MAX = 60_000
-/** So much, or a whole frame, must come of an answer in that time: less is as good as silence, and would take for ever. */
-const PACE_BYTES_MIN = 64 * 1024
 const ERROR_BYTES_MAX = 64 * 1024
-/** Of an answer: as long as no more has come, waiting for the rest is waiting for the primary's disk and the line's length. */
-const BEGINNING_BYTES = 64 * 1024
-
-interface Node {
-  readonly origin: string
-  /** Path prefix of the URL, for a reverse proxy; without a slash at the end. */
-  readonly prefix: string
-}
 
 /** These may be true of one node alone; what a library has, or the key that all share, is not. */
 const OF_ONE_NODE: ReadonlySet<ErrorCode> = new Set([
@@ -110,7 +100,9 @@ export class PrimaryClient implements AsyncDisposable {
   readonly #load = new ThreadLoad()
   /** Index of the node that is asked first. */
   #preferred = 0
-  readonly #blockTurn: <T>(task: () => Promise<T>) => Promise<T>
+  readonly #blockTurn: ReturnType<typeof limit>
+  /** A change that somebody waits for does not queue up behind first copies. */
+  readonly #urgentTurn = limit(URGENT_BLOCK_ANSWERS)
 
   /** `bounds`: what the thread that it is made for may have open. */
   constructor(address: PrimaryAddress, { connections, blockAnswers } = threadBounds(1)) {
@@ -145,8 +137,8 @@ export class PrimaryClient implements AsyncDisposable {
     })
   }
 
-  /** For one pull, which waits where `wait` counts it. */
-  source(wait?: LineWait): PullSource {
+  /** For one pull, which waits where `wait` counts it. `isUrgent`: it is no first copy. */
+  source(wait?: LineWait, isUrgent = false): PullSource {
     return {
       delta: (asked, onFrame, signal) => {
         const question = post('/v1/delta', Buffer.from(JSON.stringify(asked)), wait)
@@ -154,7 +146,8 @@ export class PrimaryClient implements AsyncDisposable {
       },
       objects: (asked, onFrame, signal) => {
         const ask = () => this.#stream(post('/v1/objects', encodeObjectsRequest(asked), wait), onFrame, signal)
-        return asked.objects.some(({ kind }) => kind === 'blocks') ? this.#blockTurn(ask) : ask()
+        const inTurn = isUrgent ? this.#urgentTurn : this.#blockTurn
+        return asked.objects.some(({ kind }) => kind === 'blocks') ? inTurn(ask, signal) : ask()
       },
     }
   }
@@ -230,7 +223,11 @@ export class PrimaryClient implements AsyncDisposable {
     const agent = this.#agent
     const pace = new Pace(node, wait)
     try {
-      const end = await this.#readStream(chunksOf(node, response, pace, signal), { path, mac, node, pace }, onFrame)
+      const end = await this.#readStream(
+        chunksOf(node, response.body, pace, signal),
+        { path, mac, node, pace },
+        onFrame,
+      )
       const { firstAt } = pace
       return { ...end, firstMs: firstAt - askedAt, restMs: performance.now() - firstAt }
     } catch (error) {
@@ -271,7 +268,7 @@ export class PrimaryClient implements AsyncDisposable {
   async #readBody(node: Node, response: Dispatcher.ResponseData, bytesMax: number): Promise<Buffer> {
     const chunks: Buffer[] = []
     let bytes = 0
-    for await (const chunk of chunksOf(node, response, new Pace(node), undefined)) {
+    for await (const chunk of chunksOf(node, response.body, new Pace(node), undefined)) {
       bytes += chunk.byteLength
       if (bytes > bytesMax) throw broken(`a body of more than ${bytesMax} bytes`)
       chunks.push(chunk)
@@ -303,89 +300,6 @@ export class PrimaryClient implements AsyncDisposable {
       `ask ${node.origin} (primary_url): it answered ${response.statusCode}; is this the address of seaf-backup-primary?`,
     )
   }
-}
-
-/** Of one answer: the frames that are whole with what was received last. */
-function frameReader(): (received: Buffer) => Iterable<Frame> {
-  const [chunks, frames] = [new ChunkReader(), new FrameReader()]
-  return function* (received) {
-    for (const part of chunks.push(received)) yield* frames.push(part)
-  }
-}
-
-/** How an answer comes on. Counted is the time that we wait for it, not what we need to work on what came. */
-class Pace {
-  #waitedMs = 0
-  #bytes = 0
-  #bytesOfAll = 0
-  /** performance.now() when the first bytes came. */
-  firstAt = 0
-
-  constructor(
-    private readonly node: Node,
-    private readonly wait?: LineWait,
-  ) {}
-
-  /** Before the next bytes are waited for. */
-  begin(): Disposable | undefined {
-    return this.#bytesOfAll < BEGINNING_BYTES ? this.wait?.begin() : undefined
-  }
-
-  /** Throws PRIMARY_UNREACHABLE for an answer that comes too slowly to be worth waiting for. */
-  waited(ms: number, bytes: number): void {
-    if (this.#bytesOfAll === 0) this.firstAt = performance.now()
-    this.#bytesOfAll += bytes
-    this.#waitedMs += ms
-    this.#bytes += bytes
-    if (this.#bytes >= PACE_BYTES_MIN) return this.progressed()
-    if (this.#waitedMs < SILENCE_MS_MAX) return
-    throw new BackupError(
-      'PRIMARY_UNREACHABLE',
-      `ask ${this.node.origin} (primary_url): it answers too slowly, ${this.#bytes} bytes in ${Math.round(this.#waitedMs / 1000)} s`,
-    )
-  }
-
-  progressed(): void {
-    this.#waitedMs = 0
-    this.#bytes = 0
-  }
-}
-
-async function* chunksOf(
-  node: Node,
-  response: Dispatcher.ResponseData,
-  pace: Pace,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Buffer> {
-  const body = response.body[Symbol.asyncIterator]() as AsyncIterator<Buffer>
-  try {
-    for (;;) {
-      let next: IteratorResult<Buffer>
-      const from = performance.now()
-      try {
-        using _waiting = pace.begin()
-        next = await body.next()
-      } catch (error) {
-        throw unreachable(node, error, signal)
-      }
-      if (next.done) return
-      pace.waited(performance.now() - from, next.value.byteLength)
-      yield next.value
-    }
-  } finally {
-    response.body.destroy() // whoever stops early hangs up: the primary stops reading for us
-  }
-}
-
-function unreachable(node: Node, error: unknown, signal: AbortSignal | undefined): Error {
-  if (signal?.aborted) return signal.reason as Error
-  if (isAbort(error)) return error as Error
-  return new BackupError(
-    'PRIMARY_UNREACHABLE',
-    `ask ${node.origin} (primary_url): ${reason(error)}`,
-    {},
-    { cause: error },
-  )
 }
 
 const post = (path: string, body: Buffer, wait: LineWait | undefined): Question => ({

@@ -52,7 +52,7 @@ async function run(id: number, job: PullJob): Promise<void> {
   }
   const wait = new LineWait()
   try {
-    const parts = { client: client.source(wait), store, blocks, events }
+    const parts = { client: client.source(wait, job.isUrgent), store, blocks, events }
     const result = await pullLibrary(job, parts, state.controller.signal)
     post({ type: 'done', id, result, times: wait.times })
   } catch (error) {

@@ -50,6 +50,8 @@ export interface PullJob {
   readonly baseKnown: CommitId | null
   /** Also follow a head that does not descend from ours. */
   readonly force: boolean
+  /** An event or a person asked for it: it is no first copy that nobody waits for. */
+  readonly isUrgent: boolean
   /** Came with the event: frames of the delta from the head's parent, without END. Null: none, or not to be used. */
   readonly enclosed: Uint8Array | null
 }
@@ -232,6 +234,7 @@ class Pull implements AsyncDisposable {
       throw broken('a base that keeps too little')
     this.#library = library
     await parts.events.library(library)
+    this.signal.throwIfAborted() // who ended it lets it go on to hear of it
     if (rows.head === null) return
     const storeId = storeIdOf(rows)
     this.#want = rows.head
@@ -298,6 +301,7 @@ class Pull implements AsyncDisposable {
     frontier: Frontier,
     intake: ObjectIntake,
   ): Promise<PullResult> {
+    if (frontier.expects('commits', want)) await intake.askFor([{ kind: 'commits', id: want }]) // nothing can be said without it
     try {
       await this.#judge()
     } catch (error) {

@@ -175,7 +175,8 @@ export class SyncEngine implements AsyncDisposable {
     library.syncing = true
     let failure: BackupError | undefined
     try {
-      const enclosed = this.#enclosures.take(library)
+      const brought = this.#enclosures.take(library)
+      const enclosed = waiters.length === 0 ? brought : null // a person asked later than it was made
       await syncLibrary(library, { force, full, cause, onProgress, enclosed }, this.#options, signal)
     } catch (error) {
       if (isAbort(error) && signal.aborted) failure = new BackupError('STOPPING', 'the daemon is stopping')

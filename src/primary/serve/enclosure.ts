@@ -25,6 +25,8 @@ import type { RateLimit } from './rate-limit.js'
 /** More reads are no small change; a disk that is slow is left alone, and the thread goes on with its work. */
 const READS_MAX = 64
 const READING_MS_MAX = 10
+/** Of one commit or fs object, as it lies on the disk. */
+const READ_BYTES_MAX = 16 * 1024
 
 export interface EnclosureParts {
   readonly catalog: CatalogReader
@@ -42,6 +44,8 @@ class HastyReader extends DiskObjectReader {
 
   override read(ref: ObjectRef): ReadObject {
     this.#expectTime()
+    // a directory of 100,000 entries would hold up everything else here, and travels by itself anyway
+    if (super.readRaw(ref, READ_BYTES_MAX).state === 'large') throw new TooMuch()
     return super.read(ref)
   }
 
@@ -62,9 +66,9 @@ export class Enclosures {
 
   constructor(private readonly parts: EnclosureParts) {}
 
-  /** Null: this head is not sent along, or one is being made already. Rejects with what the database says. */
+  /** Null: this head is not sent along, one is being made already, or the line has no room. Rejects with what the database says. */
   async of(repo: RepoId, head: CommitId, signal: AbortSignal): Promise<Buffer | null> {
-    if (this.#isBusy) return null
+    if (this.#isBusy || !this.parts.rate.isOpen) return null
     this.#isBusy = true
     try {
       return await this.#make(repo, head, signal)

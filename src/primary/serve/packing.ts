@@ -41,8 +41,8 @@ export class Packing {
   }
 
   goesOn(): void {
+    this.#measure() // now: where many wait, one of them always does
     this.#waiting -= 1
-    if (this.#waiting === 0) this.#measure()
   }
 
   /** So many bytes, of whichever stream, are with the kernel. */
@@ -70,6 +70,7 @@ export class Packing {
   #measure(): void {
     const now = this.now()
     this.#sample.ms += now - this.#since
+    this.#since = now
     if (this.#sample.bytes < SAMPLE_BYTES) return
     this.#rate = (this.#sample.bytes / Math.max(this.#sample.ms, 0.001)) * 1000
     this.#measuredAt = now

@@ -27,6 +27,13 @@ export class RateLimit {
     for (let at = 0; at < chunk.byteLength; at += most) yield chunk.subarray(at, at + most)
   }
 
+  /** Whether something may be sent without waiting. */
+  get isOpen(): boolean {
+    if (this.bytesPerSecond === 0) return true
+    this.#charge(0)
+    return this.#free > 0
+  }
+
   /** What was sent without waiting: others wait for it. */
   spend(bytes: number): void {
     if (this.bytesPerSecond > 0) this.#charge(bytes)

@@ -22,6 +22,12 @@ const ZSTD = 1
 /** Level 1: 300 to 500 MB/s a thread, and nearly all that the higher ones would gain. */
 const OPTIONS = { params: { [constants.ZSTD_c_compressionLevel]: 1 } }
 
+/** Of what it unpacks to, and of the memory that a frame may ask for. */
+const UNPACKING = {
+  maxOutputLength: CHUNK_BYTES,
+  params: { [constants.ZSTD_d_windowLogMax]: Math.log2(CHUNK_BYTES) },
+}
+
 /** Into the room for it, before `bytes` of the stream. */
 export function writePlainHeader(chunk: Buffer, bytes: number): void {
   chunk[0] = PLAIN
@@ -82,9 +88,16 @@ export class ChunkReader {
 function unpacked(parts: readonly Buffer[]): Buffer {
   const [first] = parts
   const bytes = parts.length === 1 && first ? first : Buffer.concat(parts)
+  const plain = unpackedOrNothing(bytes)
+  // nothing, said often enough, would be much to remember
+  if (!plain?.byteLength) throw broken('a packed chunk that cannot be unpacked')
+  return plain
+}
+
+function unpackedOrNothing(bytes: Buffer): Buffer | undefined {
   try {
-    return zstdDecompressSync(bytes, { maxOutputLength: CHUNK_BYTES })
+    return zstdDecompressSync(bytes, UNPACKING)
   } catch {
-    throw broken('a packed chunk that cannot be unpacked')
+    return undefined
   }
 }

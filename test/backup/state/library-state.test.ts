@@ -61,6 +61,7 @@ const recorded = (head: CommitId, differs: Partial<Recorded> = {}): Recorded => 
     validSince: -1,
   },
   digest: `digest of ${head}`,
+  heardAt: performance.now(),
   accepted: false,
   relation: 'forward',
   cause: 'push',
@@ -93,6 +94,23 @@ function asVersion2(file: string, rows: Record<string, object>): void {
   db.pragma('user_version = 2')
   db.close()
 }
+
+t.test('state: a head that was heard of while another was pulled is owed still, from then on', async t => {
+  using state = new State()
+  const library = state.states.ensure(REPO)
+  library.looked = true
+  state.states.moved(REPO, A, performance.now() - 5_000)
+  const heardAt = state.states.heard(library, A, `digest of ${A}`)
+  await new Promise(resolve => setTimeout(resolve, 2))
+  state.states.moved(REPO, B, performance.now())
+  state.states.recorded(library, recorded(A, { heardAt }))
+  t.match(library, { head: A, primaryHead: B })
+  t.equal(stateOf(library), 'waiting', 'not synchronized: the primary was seen to have another')
+  const lag = lagMs(library, performance.now())
+  t.ok(lag !== null && lag < 5_000, `${lag} ms: the older change is here`)
+  state.states.recorded(library, recorded(B))
+  t.strictSame([stateOf(library), lagMs(library, performance.now())], ['synchronized', 0])
+})
 
 t.test('state: what was recorded is there when record returns, for whoever opens the file next', async t => {
   using state = new State()

@@ -80,6 +80,18 @@ t.test('packing: two streams that wait at once are one line', async t => {
   t.notOk(isPacked(text))
 })
 
+t.test('packing: a line is measured also where some stream waits all the time', async t => {
+  const { packing, clock, isPacked } = scene()
+  packing.waits() // a delta that the backup holds back for minutes
+  for (let n = 0; n < 10; n++) {
+    packing.waits()
+    packing.left(250_000)
+    clock.now += 40 // 6.25 MB/s
+    packing.goesOn()
+  }
+  t.ok(isPacked(text))
+})
+
 t.test('packing: a few hundred bytes stay as they are', async t => {
   const { drain, isPacked } = scene()
   drain(6_250_000)

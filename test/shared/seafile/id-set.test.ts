@@ -44,6 +44,22 @@ t.test('id set: ids that differ in one hex digit are different ids', async t => 
   }
 })
 
+t.test('id set: ids that differ in the same high bits of two places are different ids, whatever the keys', async t => {
+  const bytes = Buffer.from(idOf('one'), 'hex')
+  for (const bit of [0x80, 0x40, 0xc0, 0xff]) {
+    for (let a = 0; a < bytes.byteLength; a++) {
+      for (let b = a + 1; b < bytes.byteLength; b++) {
+        const other = Buffer.from(bytes)
+        for (const at of [a, b]) other[at] = (other[at] ?? 0) ^ bit
+        const ids = new IdSet()
+        ids.add(bytes.toString('hex'))
+        if (ids.has(other.toString('hex'))) t.fail(`bits ${bit} of bytes ${a} and ${b}`)
+      }
+    }
+  }
+  t.pass('760 pairs')
+})
+
 t.test('id set: an id whose first bytes are zero is a member like any other', async t => {
   const ids = new IdSet()
   const nearlyEmpty = '0'.repeat(39) + '1'

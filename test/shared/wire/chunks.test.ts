@@ -61,9 +61,14 @@ t.test('chunks: a few bytes that unpack to more than a chunk are refused, and ne
   t.throws(() => read([withHeader(1, zstdCompressSync(Buffer.alloc(CHUNK_BYTES + 1)))]), { code: 'PROTOCOL_BROKEN' })
 })
 
-t.test('chunks: what is no zstd frame, or the half of one, is refused', async t => {
+t.test('chunks: what is no zstd frame, the half of one, or one of nothing, is refused', async t => {
   const good = packed(plain(Buffer.alloc(5_000, 'seafile ')))
-  for (const bytes of [Buffer.from('no zstd'), good.subarray(CHUNK_HEADER_BYTES, -3), Buffer.alloc(40)])
+  for (const bytes of [
+    zstdCompressSync(Buffer.alloc(0)),
+    Buffer.from('no zstd'),
+    good.subarray(CHUNK_HEADER_BYTES, -3),
+    Buffer.alloc(40),
+  ])
     t.throws(() => read([withHeader(1, bytes)]), { code: 'PROTOCOL_BROKEN', message: /cannot be unpacked/ })
 })
 
