@@ -35,7 +35,7 @@ async function damagedLibraries(pair: Pair, place: 'head' | 'history'): Promise<
   const wholeOne = await newLibrary(pair, 'Whole')
   await pair.sync(null)
   await pair.settle()
-  pair.primary.relay.cut()
+  pair.cutOff()
   const cases: Case[] = []
   for (const { what, harm, ...library } of libraries) {
     const versions = await twoVersions(pair, library)
@@ -47,7 +47,7 @@ async function damagedLibraries(pair: Pair, place: 'head' | 'history'): Promise<
     })
   }
   const whole = await twoVersions(pair, wholeOne)
-  pair.primary.relay.mend()
+  pair.reconnect()
   await pair.sync(null)
   await pair.settle()
   return { cases, whole }
@@ -58,10 +58,10 @@ async function oneDamaged(pair: Pair, place: 'head' | 'history', what: What, har
   const library = await newLibrary(pair, `${what} of ${place}`)
   await pair.sync(null)
   await pair.settle()
-  pair.primary.relay.cut()
+  pair.cutOff()
   const versions = await twoVersions(pair, library)
   const repair = spoil(pair, versions.repo, versions.victims[place][what], harm)
-  pair.primary.relay.mend()
+  pair.reconnect()
   await pair.sync(null)
   await pair.settle()
   return { ...versions, repair, victim: versions.victims[place][what] }
@@ -144,7 +144,7 @@ t.test('damage: one library with several damaged objects lists them all; whole s
   const { repo } = await newLibrary(pair, 'Much damage')
   await pair.sync(null)
   await pair.settle()
-  pair.primary.relay.cut()
+  pair.cutOff()
   const writer = await pair.writer()
   const names = ['/a/one.md', '/a/two.md', '/b/three.md', '/c/d/four.md']
   const latest = await writer.commit(
@@ -159,7 +159,7 @@ t.test('damage: one library with several damaged objects lists them all; whole s
   }
   const victims = [find('blocks', '/a/one.md'), find('fs', '/b/three.md'), find('fs', '/c/d/')]
   for (const [i, victim] of victims.entries()) spoil(pair, repo, victim, HARMS[i] as Harm)
-  pair.primary.relay.mend()
+  pair.reconnect()
   await pair.sync(null)
 
   const { failure } = await statusOf(pair, repo)
@@ -220,13 +220,13 @@ t.test(
     await pair.until('followed', async () => (await statusOf(pair, repo)).head === elsewhere)
     t.match(await statusOf(pair, repo), { state: 'synchronized', holes: 1 }, 'the accepted hole stays accepted')
 
-    pair.primary.relay.cut()
+    pair.cutOff()
     const latest = await putPlan(pair, repo, 'a second damaged file', '/other/second.md')
     const objects = new RawObjects(pair.primary.dataDir)
     const tree = objects.tree(repo, objects.commit(repo, latest).root_id)
     const [id] = [...tree].find(([, { kind, path }]) => kind === 'blocks' && path === '/other/second.md') ?? ['']
     spoil(pair, repo, { kind: 'blocks', id, path: null }, 'zero-length')
-    pair.primary.relay.mend()
+    pair.reconnect()
     await pair.sync(null)
     t.match(await statusOf(pair, repo), {
       state: 'failed',

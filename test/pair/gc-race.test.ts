@@ -146,11 +146,11 @@ async function storedBeyondHead(scene: Scene) {
   const first = await writer.commit(repo, [put('/first.bin'), put('/a/second.bin')])
   await pair.sync(null)
   await pair.until('first', async () => (await pair.heads('backup')).get(repo) === first)
-  pair.primary.relay.cut()
+  pair.cutOff()
   const latest = await writer.commit(repo, [put('/b/new.bin'), put('/b/lost.bin'), put('/c/d/deep.bin')])
   const lost = scene.blockOf(repo, latest, '/b/lost.bin')
   const repair = acts.objects.remove('blocks', repo, lost)
-  pair.primary.relay.mend()
+  pair.reconnect()
   await pair.sync(null)
   await pair.settle()
   return { repo, first, latest, repair }

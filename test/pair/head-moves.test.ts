@@ -119,10 +119,10 @@ for (const engine of ['sqlite', 'mysql'] as const) {
     async t => {
       await using scene = await Scene.start(engine)
       const { repo, first, third } = await threeCommits(scene)
-      scene.pair.primary.relay.cut()
+      scene.pair.cutOff()
       await scene.acts.moveBranch(repo, first)
       const theirs = await putPlan(scene.pair, repo, 'written after the restore')
-      scene.pair.primary.relay.mend()
+      scene.pair.reconnect()
       await scene.pair.sync(null)
       await keptUntilForced(t, scene, { repo, ours: third, theirs, code: 'HEAD_DIVERGED' })
     },
@@ -226,11 +226,11 @@ t.test('head moves: seaf-fsck --repair on the damaged head blanks the file, and 
   await using scene = await Scene.start('sqlite')
   const { pair, acts, writer } = scene
   const { repo, third } = await threeCommits(scene)
-  pair.primary.relay.cut()
+  pair.cutOff()
   const damaged = await putPlan(pair, repo, 'a plan that rots')
   const { block } = victimsOf(acts.objects, repo, damaged)
   spoil(pair, repo, block, 'bit-flipped')
-  pair.primary.relay.mend()
+  pair.reconnect()
   await pair.sync(null)
   t.match(await statusOf(pair, repo), { state: 'failed', head: third, failure: { code: 'OBJECT_CORRUPT' } })
 
@@ -253,10 +253,10 @@ t.test(
     await using scene = await Scene.start('sqlite')
     const { pair, acts, writer } = scene
     const { repo, second, third } = await threeCommits(scene)
-    pair.primary.relay.cut()
+    pair.cutOff()
     const lost = await putPlan(pair, repo, 'a commit that rots')
     spoil(pair, repo, victimsOf(acts.objects, repo, lost).commit, 'zero-length')
-    pair.primary.relay.mend()
+    pair.reconnect()
     await pair.sync(null)
     t.match(await statusOf(pair, repo), { state: 'failed', head: third, failure: { code: 'OBJECT_CORRUPT' } })
 

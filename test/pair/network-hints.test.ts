@@ -5,6 +5,7 @@
 
 import t from 'tap'
 import { runCommand } from '../support/command.js'
+import { ENCLOSED_BYTES_MAX } from '../../src/shared/wire/sync-messages.js'
 import { FakeAgent } from '../support/fake-agent.js'
 import { residentMb } from '../support/hostile-sockets.js'
 import { Pair } from '../support/pair.js'
@@ -134,10 +135,11 @@ t.test(
     using agent = await FakeAgent.connect(pair.backup.relay.port)
     await pair.until('swept', () => isQuiet(pair))
     pair.primary.relay.hold()
-    agent.changed(repo, await commit(0, 'second'))
+    const large = '.'.repeat(ENCLOSED_BYTES_MAX) // a small change would come with its event
+    agent.changed(repo, await commit(0, large))
     await pair.until('told', async () => (await pair.library(repo))?.state === 'syncing')
     agent.changed(repo, first)
-    agent.changed(repos[1] as RepoId, await commit(1, 'so that we know when it was heard'))
+    agent.changed(repos[1] as RepoId, await commit(1, large))
     await pair.until('heard', async () => (await pair.library(repos[1] as RepoId))?.state !== 'synchronized')
 
     const { lagMs } = (await pair.library(repo)) ?? {}

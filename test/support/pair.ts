@@ -108,6 +108,15 @@ export class Pair implements AsyncDisposable {
     return daemon
   }
 
+  /** Neither side hears of the other until `reconnect`: events bring small changes, so that one line is not enough. */
+  cutOff(): void {
+    for (const { relay } of [this.primary, this.backup]) relay.cut()
+  }
+
+  reconnect(): void {
+    for (const { relay } of [this.primary, this.backup]) relay.mend()
+  }
+
   /** Of the primary, for writing: as the Seafile server beside the agent. */
   async catalog(): Promise<CatalogWriter> {
     return (this.#catalog ??= await openCatalog(this.primary.database, silentLog, { create: true }))

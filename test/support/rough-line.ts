@@ -143,15 +143,23 @@ export function forged(act: Forgery): Transform {
 
 /** Of the first frame, with its header and mask; Infinity: too little is here to tell. */
 function frameBytes(bytes: Buffer): number {
-  if (bytes.byteLength < 4) return Infinity
-  const short = (bytes[1] ?? 0) & 0x7f
+  if (bytes.byteLength < 10) return Infinity // ours are longer
   const MASK_BYTES = 4
-  return short < 126 ? 2 + MASK_BYTES + short : 4 + MASK_BYTES + bytes.readUInt16BE(2) // ours are below 4 KiB
+  const at = headBytes(bytes)
+  const short = (bytes[1] ?? 0) & 0x7f
+  const length = at === 2 ? short : at === 4 ? bytes.readUInt16BE(2) : Number(bytes.readBigUInt64BE(2))
+  return at + MASK_BYTES + length
+}
+
+/** Of the frame's type and length, which has three forms. */
+function headBytes(frame: Buffer): number {
+  const short = (frame[1] ?? 0) & 0x7f
+  return short < 126 ? 2 : short === 126 ? 4 : 10
 }
 
 /** The message inside. */
 export function textOf(frame: ClientFrame): Record<string, unknown> {
-  const at = ((frame[1] ?? 0) & 0x7f) < 126 ? 2 : 4
+  const at = headBytes(frame)
   const mask = frame.subarray(at, at + 4)
   const text = frame.subarray(at + 4).map((byte, i) => byte ^ (mask[i % 4] ?? 0))
   return JSON.parse(Buffer.from(text).toString('utf8', SEAL_BYTES)) as Record<string, unknown>
