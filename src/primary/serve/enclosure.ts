@@ -8,7 +8,7 @@
  */
 
 import { storeIdOf } from '../../shared/catalog/library-tables.js'
-import { DiskObjectReader } from '../../shared/store/disk-object-store.js'
+import { DiskObjectReader, asRead } from '../../shared/store/disk-object-store.js'
 import { CHUNK_BYTES, CHUNK_HEADER_BYTES } from '../../shared/wire/chunks.js'
 import { FRAME } from '../../shared/wire/frames.js'
 import { ENCLOSED_BYTES_MAX } from '../../shared/wire/sync-messages.js'
@@ -45,8 +45,9 @@ class HastyReader extends DiskObjectReader {
   override read(ref: ObjectRef): ReadObject {
     this.#expectTime()
     // a directory of 100,000 entries would hold up everything else here, and travels by itself anyway
-    if (super.readRaw(ref, READ_BYTES_MAX).state === 'large') throw new TooMuch()
-    return super.read(ref)
+    const raw = super.readRaw(ref, READ_BYTES_MAX)
+    if (raw.state === 'large') throw new TooMuch()
+    return raw.state === 'read' ? asRead(ref, raw.bytes) : raw
   }
 
   override readRaw(ref: ObjectRef, bytesMax?: number): RawRead {

@@ -169,7 +169,8 @@ function readPath(path: string, bytesMax = Infinity): RawRead {
   return { state: 'read', bytes: filled === size ? bytes : bytes.subarray(0, filled) }
 }
 
-function asRead(ref: ObjectRef, bytes: Buffer): ReadObject {
+/** What bytes that were read are, as the object that they should be. */
+export function asRead(ref: ObjectRef, bytes: Buffer): ReadObject {
   try {
     return { state: 'whole', object: verify(ref, bytes) }
   } catch (error) {
