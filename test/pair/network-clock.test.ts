@@ -155,7 +155,11 @@ t.test(
       offset.ms = -DAY
       await delay(5_100)
       await out.alive()
-      t.strictSame(sent, [Buffer.from([FRAME.alive, 0, 0, 0, 0])])
+      t.strictSame(
+        sent,
+        [Buffer.from([0, 0, 0, 0, 5, FRAME.alive, 0, 0, 0, 0])],
+        'one chunk of five bytes, and in it the frame',
+      )
     })
   },
 )
