@@ -22,7 +22,7 @@ const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
 const TAP = join(PROJECT, 'node_modules', '.bin', 'tap')
 
 /** Tests start daemons and database servers: more at once would measure the machine's patience. */
-const JOBS = Math.min(4, Math.max(2, availableParallelism()))
+const JOBS = Math.min(4, Math.max(3, availableParallelism()))
 /** For one file: a test that waits longer than this waits for ever. */
 const FILE_SECONDS_MAX = 300
 

@@ -10,7 +10,8 @@ import { promisify } from 'node:util'
 import t from 'tap'
 import { WebSocket } from 'ws'
 import { parseRepoId } from '../../src/shared/ids.js'
-import { encodeObjectsRequest } from '../../src/shared/wire/sync-messages.js'
+import { SEAL_BYTES } from '../../src/shared/wire/auth.js'
+import { EVENT_BYTES_MAX, encodeObjectsRequest } from '../../src/shared/wire/sync-messages.js'
 import { HostileSocket, residentMb, signedHeaders } from '../support/hostile-sockets.js'
 import { Pair } from '../support/pair.js'
 import { RawObjects } from '../support/raw-objects.js'
@@ -212,10 +213,10 @@ t.test(
     }
     const silent = await open()
     const whole = await open()
-    whole.socket.send('a'.repeat(64 + 4 * 1024 + 1))
+    whole.socket.send('a'.repeat(SEAL_BYTES + EVENT_BYTES_MAX + 1))
     t.match(await whole.closed, { code: 1009 })
     const parts = await open()
-    for (let n = 0; n < 5; n++) parts.socket.send('a'.repeat(1_000), { fin: false })
+    for (let n = 0; n < 5; n++) parts.socket.send('a'.repeat(EVENT_BYTES_MAX / 4), { fin: false })
     t.match(await parts.closed, { code: 1009 })
     const odd = await open()
     odd.socket.send('{"type":"event"}')
