@@ -43,6 +43,12 @@ const FSYNC_OBJECTS_MAX = 48
 const BATCH_OBJECTS_MAX = 2_000
 const BATCH_BYTES_MAX = 64 * 1024 * 1024
 
+/**
+ * Given to the kernel at once. 8 MiB in one call cost ten times as much as in 32 here (Linux 6.18, ext4: 2.4 s a GB
+ * against 0.24), as if it made room for all of it and then filled it.
+ */
+const WRITE_BYTES = 256 * 1024
+
 interface Written {
   readonly temp: string
   readonly path: string
@@ -140,7 +146,8 @@ export class DiskObjectBatch implements ObjectBatch {
     const file: Written = { temp, path, fd }
     this.#written.push(file)
     try {
-      for (let done = 0; done < bytes.byteLength;) done += writeSync(fd, bytes, done)
+      for (let done = 0; done < bytes.byteLength;)
+        done += writeSync(fd, bytes, done, Math.min(WRITE_BYTES, bytes.byteLength - done))
     } catch (error) {
       this.#failure = asError(error)
       throw storeError(`write ${path.slice(this.#store.storage.length + 1)}`, error)
