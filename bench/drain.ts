@@ -2,7 +2,7 @@
 
 import { Agent, request } from 'node:http'
 import { signedHeaders } from '../test/support/hostile-sockets.js'
-import { agentPid } from './ours.js'
+import { agentPid, agentUrl } from './ours.js'
 import { cpuSeconds } from './usage.js'
 import type { RepoId } from '../src/shared/ids.js'
 import type { Pair } from '../test/support/pair.js'
@@ -20,7 +20,7 @@ export interface Drained {
 
 /** First copies of `repos` in turn, over and over, until `seconds` are over; what has begun by then is broken off. */
 export async function drain(pair: Pair, repos: readonly RepoId[], seconds: number): Promise<Drained> {
-  const api = new URL(String(pair.primary.process?.log.find(({ msg }) => msg === 'primary agent ready')?.['api']))
+  const api = new URL(agentUrl(pair))
   const agent = new Agent({ keepAlive: true, maxSockets: STREAMS })
   const [startedAt, before] = [performance.now(), cpuSeconds(agentPid(pair))]
   const over = AbortSignal.timeout(1000 * seconds)

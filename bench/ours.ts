@@ -108,6 +108,10 @@ export async function expectEqualHeads(pair: Pair): Promise<void> {
   if (other.length > 0) throw new Error(`heads of ${other.length} libraries differ although all are synchronized`)
 }
 
+/** Of its API, without the pair's relay. */
+export const agentUrl = (pair: Pair): string =>
+  String(pair.primary.process?.log.find(({ msg }) => msg === 'primary agent ready')?.['api'])
+
 export const agentPid = (pair: Pair): number => pair.primary.process?.pid ?? -1
 export const backupPid = (pair: Pair): number => pair.backup.process?.pid ?? -1
 
@@ -119,9 +123,8 @@ async function useData(primaryDir: string, dataDir: string): Promise<void> {
 
 /** The backup asks the agent itself; events, which are few, go through the relay. */
 function goStraight(pair: Pair): void {
-  const ready = pair.primary.process?.log.find(({ msg }) => msg === 'primary agent ready')
   const conf = join(pair.backup.dir, 'conf', 'seafile.conf')
-  const direct = readFileSync(conf, 'utf8').replace(/^primary_url = .*$/m, `primary_url = ${String(ready?.['api'])}`)
+  const direct = readFileSync(conf, 'utf8').replace(/^primary_url = .*$/m, `primary_url = ${agentUrl(pair)}`)
   writeFileSync(conf, direct)
 }
 

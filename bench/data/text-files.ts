@@ -14,20 +14,20 @@ export function textFiles(dir: string, scale: number): Promise<Source> {
   return makeSource(dir, seeded, async writer => {
     const repo = await writer.createLibrary({ name: 'Logs', owner: OWNER })
     for (let n = 0; n < files; n++) {
-      await writer.commit(repo, [{ op: 'put', path: `/2026/${n}.log`, content: logFile(seeded) }])
+      await writer.commit(repo, [{ op: 'put', path: `/2026/${n}.log`, content: logLines(seeded, FILE_BYTES) }])
     }
     return [repo]
   })
 }
 
 /** Lines of a web server: each another, of the same few words. */
-function logFile(seeded: Seeded): Buffer {
+export function logLines(seeded: Seeded, bytes: number): Buffer {
   const lines: string[] = []
-  for (let bytes = 0; bytes < FILE_BYTES;) {
+  for (let length = 0; length < bytes;) {
     const [address, size, page] = [seeded.below(65_536), seeded.below(100_000), seeded.below(5_000)]
     const line = `10.1.${address >> 8}.${address & 255} - - [20/Nov/2026:14:03:10 +0100] "GET /library/${page}/ HTTP/1.1" 200 ${size}\n`
-    bytes += line.length
+    length += line.length
     lines.push(line)
   }
-  return Buffer.from(lines.join('')).subarray(0, FILE_BYTES)
+  return Buffer.from(lines.join('')).subarray(0, bytes)
 }

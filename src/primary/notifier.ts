@@ -10,7 +10,6 @@
 
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { setTimeout as delay } from 'node:timers/promises'
 import { WebSocket } from 'ws'
 import { BackupError, asBackupError, isAbort, reason } from '../shared/errors.js'
 import { startLoop } from '../shared/lifecycle.js'
@@ -205,7 +204,7 @@ export class Notifier implements ChangeSink, AsyncDisposable {
     const ended = new AbortController()
     try {
       const made = this.#options.enclosure(repo, head, AbortSignal.any([signal, ended.signal]))
-      const late = delay(ENCLOSING_MS_MAX, null, { signal: ended.signal })
+      const late = sleep(ENCLOSING_MS_MAX, ended.signal).then(() => null)
       late.catch(() => {})
       return (await Promise.race([made, late]))?.toString('base64') ?? null
     } catch (error) {

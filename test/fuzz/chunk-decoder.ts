@@ -1,17 +1,10 @@
 /** Chunks, plain and packed, as the backup reads them of an agent. */
 
-import { hash } from 'node:crypto'
 import fc from 'fast-check'
-import { CHUNK_BYTES, CHUNK_HEADER_BYTES, ChunkReader, packed, writePlainHeader } from '../../src/shared/wire/chunks.js'
-import { buffer } from '../shared/wire/support.js'
-import { byteCases, coded } from './decoder.js'
+import { CHUNK_BYTES, CHUNK_HEADER_BYTES, ChunkReader, packed } from '../../src/shared/wire/chunks.js'
+import { buffer, plainChunk } from '../shared/wire/support.js'
+import { byteCases, coded, piecesOf } from './decoder.js'
 import type { Decoder } from './decoder.js'
-
-function plain(bytes: Buffer): Buffer {
-  const chunk = Buffer.concat([Buffer.alloc(CHUNK_HEADER_BYTES), bytes])
-  writePlainHeader(chunk, bytes.byteLength)
-  return chunk
-}
 
 const piece = fc.oneof(
   buffer({ maxLength: 60 }),
@@ -19,17 +12,7 @@ const piece = fc.oneof(
 )
 type Piece = readonly [bytes: Buffer, isPacked: boolean]
 const chunkOf = ([bytes, isPacked]: Piece): Buffer =>
-  isPacked && bytes.byteLength > 0 ? packed(plain(bytes)) : plain(bytes)
-
-/** The same bytes are always cut in the same places. */
-function* partsOf(input: Buffer): Generator<Buffer> {
-  const sizes = hash('sha1', input, 'buffer')
-  for (let at = 0, turn = 0; at < input.byteLength; turn++) {
-    const size = 1 + ((sizes[turn % sizes.byteLength] as number) % 40)
-    yield input.subarray(at, at + size)
-    at += size
-  }
-}
+  isPacked && bytes.byteLength > 0 ? packed(plainChunk(bytes)) : plainChunk(bytes)
 
 /** What comes before the stream ends or is refused; in pieces and whole it must be the same. */
 function readChunks(input: Buffer): Buffer {
@@ -43,7 +26,7 @@ function readChunks(input: Buffer): Buffer {
     }
     return { stream: Buffer.concat(parts), refused: undefined }
   }
-  const [pieces, whole] = [read(partsOf(input)), read([input])]
+  const [pieces, whole] = [read(piecesOf(input)), read([input])]
   if (!pieces.stream.equals(whole.stream)) throw new Error('other bytes in pieces than whole')
   if (String(pieces.refused) !== String(whole.refused)) throw new Error('refused in another way in pieces than whole')
   if (whole.refused instanceof Error) throw whole.refused

@@ -1,5 +1,6 @@
 /** What is asked of whatever reads bytes that somebody else wrote, and how one case is judged. */
 
+import { hash } from 'node:crypto'
 import { inspect, isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import { BackupError } from '../../src/shared/errors.js'
@@ -108,3 +109,13 @@ export const byteCases = <T>(
 /** Fields in the order of the type; without a null prototype, as JSON gives it. */
 export const record = <T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> =>
   fc.record<T>(model, { noNullPrototype: true })
+
+/** The same bytes are always cut in the same places. */
+export function* piecesOf(input: Buffer): Generator<Buffer> {
+  const sizes = hash('sha1', input, 'buffer')
+  for (let at = 0, turn = 0; at < input.byteLength; turn++) {
+    const size = ((sizes[turn % sizes.byteLength] as number) % 13) + (turn % 3 === 0 ? 1 : 0)
+    yield input.subarray(at, at + size)
+    at += size
+  }
+}

@@ -38,8 +38,18 @@ import {
   encodeListing,
   encodeObjectsRequest,
 } from '../../src/shared/wire/sync-messages.js'
-import { buffer, commitId, digest, libraryRows, objectId, orNull, repoId } from '../shared/wire/support.js'
-import { byteCases, coded, isSaid, jsonCases, record } from './decoder.js'
+import {
+  buffer,
+  commitId,
+  digest,
+  headEvent,
+  libraryRows,
+  numbered,
+  objectId,
+  orNull,
+  repoId,
+} from '../shared/wire/support.js'
+import { byteCases, coded, isSaid, jsonCases, piecesOf, record } from './decoder.js'
 import { anyBytes } from './mutate.js'
 import type { RepoId } from '../../src/shared/ids.js'
 import type { LibraryListing, LibraryRows } from '../../src/shared/catalog/catalog.js'
@@ -97,16 +107,6 @@ const frame: fc.Arbitrary<Frame> = record<Frame>({
   payload: fc.oneof(fc.constant(Buffer.alloc(0)), buffer({ maxLength: 60 })),
 })
 
-/** The same bytes are always cut in the same places. */
-function* chunksOf(input: Buffer): Generator<Buffer> {
-  const sizes = hash('sha1', input, 'buffer')
-  for (let at = 0, turn = 0; at < input.byteLength; turn++) {
-    const size = ((sizes[turn % sizes.byteLength] as number) % 13) + (turn % 3 === 0 ? 1 : 0)
-    yield input.subarray(at, at + size)
-    at += size
-  }
-}
-
 /** What a stream gives before it ends or is refused; in pieces and whole it must be the same. */
 function readFrames(input: Buffer): Frame[] {
   const read = (chunks: Iterable<Buffer>): { frames: Frame[]; refused: unknown } => {
@@ -120,7 +120,7 @@ function readFrames(input: Buffer): Frame[] {
     }
     return { frames, refused: undefined }
   }
-  const [pieces, whole] = [read(chunksOf(input)), read([input])]
+  const [pieces, whole] = [read(piecesOf(input)), read([input])]
   const bytes = ({ frames }: typeof whole) => Buffer.concat(frames.map(encoded))
   if (!bytes(pieces).equals(bytes(whole))) throw new Error('other frames in pieces than whole')
   if (!input.subarray(0, bytes(whole).byteLength).equals(bytes(whole))) throw new Error('frames that were not sent')
@@ -149,16 +149,8 @@ function fieldMeaning(key: string, value: unknown): unknown {
 }
 const TOLD = new Set(['position', 'source', 'degraded'])
 
-const numbered = { epoch: digest, seq: count }
 export const event = fc.oneof(
-  record({
-    type: fc.constant('event'),
-    ...numbered,
-    repo: repoId,
-    head: orNull(commitId),
-    agoMs: count,
-    enclosed: orNull(buffer({ maxLength: 60 }).map(frames => frames.toString('base64'))),
-  }),
+  headEvent,
   record({ type: fc.constant('everything'), ...numbered }),
   record({
     type: fc.constant('heartbeat'),

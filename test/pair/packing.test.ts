@@ -2,6 +2,8 @@
 
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
+import { Seeded } from '../../bench/data/seeded.js'
+import { logLines } from '../../bench/data/text-files.js'
 import { Pair } from '../support/pair.js'
 import { sameBytes } from '../support/replica.js'
 import { longLine } from '../support/rough-line.js'
@@ -9,17 +11,6 @@ import { longLine } from '../support/rough-line.js'
 const MB = 1024 * 1024
 /** 160 Mbit/s. */
 const SLOW = 20_000_000
-
-/** The log of a web server: each line another. */
-function logLines(bytes: number): Buffer {
-  const lines: string[] = []
-  for (let length = 0, n = 0; length < bytes; n++) {
-    const line = `10.0.${n % 256}.${(n * 7) % 256} - - "GET /library/${(n * 2_654_435_761) % 1e9} HTTP/1.1" 200 ${n}\n`
-    length += line.length
-    lines.push(line)
-  }
-  return Buffer.from(lines.join('')).subarray(0, bytes)
-}
 
 /** Bytes that the agent sends for a new file. */
 async function sentFor(pair: Pair, content: Buffer): Promise<number> {
@@ -38,7 +29,7 @@ t.test('packing: over a slow line a film costs its size, and text a fraction of 
   pair.primary.relay.resetAll() // what is connected goes another way
   const film = await sentFor(pair, randomBytes(16 * MB))
   t.ok(film < 16.1 * MB, `${film} bytes for a film of 16 MiB`)
-  const text = await sentFor(pair, logLines(24 * MB))
+  const text = await sentFor(pair, logLines(new Seeded('packing'), 24 * MB))
   t.ok(text < 16 * MB, `${text} bytes for 24 MiB of text`)
   await sameBytes(t, pair)
 })

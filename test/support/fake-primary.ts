@@ -3,9 +3,9 @@
 import { createServer } from 'node:http'
 import { once } from 'node:events'
 import { PROOF_HEADER, RequestGuard, answerProof, authKey, streamMac } from '../../src/shared/wire/auth.js'
-import { CHUNK_HEADER_BYTES, writePlainHeader } from '../../src/shared/wire/chunks.js'
 import { FRAME, encodeAbsent, frameHeader, provesItself } from '../../src/shared/wire/frames.js'
 import { decodeObjectsRequest, encodeListing } from '../../src/shared/wire/sync-messages.js'
+import { plainChunk } from '../shared/wire/support.js'
 import { TOKEN } from './pair.js'
 import type { Hmac } from 'node:crypto'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
@@ -42,9 +42,7 @@ export class Answer {
 
   /** Bytes of the stream, in a chunk of their own. */
   raw(bytes: Buffer): Promise<void> {
-    const header = Buffer.alloc(CHUNK_HEADER_BYTES)
-    writePlainHeader(header, bytes.byteLength)
-    return this.chunk(Buffer.concat([header, bytes]))
+    return this.chunk(plainChunk(bytes))
   }
 
   async chunk(bytes: Buffer): Promise<void> {

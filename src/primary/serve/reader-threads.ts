@@ -7,6 +7,7 @@
  */
 
 import { BackupError } from '../../shared/errors.js'
+import { WaitingLine } from '../../shared/waiting-line.js'
 import { ReaderThread } from './reader-thread.js'
 import type { Log } from '../../shared/log.js'
 import type { ReaderDecision } from './reader-count.js'
@@ -25,14 +26,11 @@ export interface ReaderThreadsOptions {
   readonly lookEveryMs?: number
 }
 
-type Give = (thread: ReaderThread) => void
-
 export class ReaderThreads implements AsyncDisposable {
   /** The oldest first; those that are being ended are not among them. */
   readonly #threads: ReaderThread[] = []
   readonly #ending = new Set<Promise<unknown>>()
-  /** In order of arrival. */
-  readonly #waiting = new Set<Give>()
+  readonly #waiting = new WaitingLine<ReaderThread>()
   readonly #timer: NodeJS.Timeout
   readonly #stopped = new AbortController()
   /** All were at work when last looked at, and more would have been of no use. */
@@ -52,8 +50,8 @@ export class ReaderThreads implements AsyncDisposable {
     for (const over of [signal, this.#stopped.signal]) over.throwIfAborted()
     const thread = this.#leastBusy()
     if (thread.jobs === 0 || this.#enough) return Promise.resolve(begun(thread))
-    if (this.#waiting.size === 0) this.#lookAfresh()
-    return this.#turn(AbortSignal.any([signal, this.#stopped.signal]))
+    if (this.#waiting.length === 0) this.#lookAfresh()
+    return this.#waiting.join(AbortSignal.any([signal, this.#stopped.signal]))
   }
 
   release(thread: ReaderThread): void {
@@ -67,26 +65,8 @@ export class ReaderThreads implements AsyncDisposable {
     await Promise.all([...this.#threads.map(thread => thread.end()), ...this.#ending])
   }
 
-  #turn(signal: AbortSignal): Promise<ReaderThread> {
-    return new Promise((resolve, reject) => {
-      const give: Give = thread => {
-        signal.removeEventListener('abort', stop)
-        resolve(begun(thread))
-      }
-      const stop = () => {
-        this.#waiting.delete(give)
-        reject(signal.reason as Error)
-      }
-      signal.addEventListener('abort', stop, { once: true })
-      this.#waiting.add(give)
-    })
-  }
-
   #giveNext(thread: ReaderThread): void {
-    for (const give of this.#waiting) {
-      this.#waiting.delete(give)
-      return give(thread)
-    }
+    if (this.#waiting.length > 0) this.#waiting.give(begun(thread))
   }
 
   /** What they did before there was more to do than threads says nothing. */
@@ -102,14 +82,14 @@ export class ReaderThreads implements AsyncDisposable {
     const before = this.#threads.length
     const wantsMore = decision.wantsMore(loads) && before < decision.most
     if (wantsMore) this.#startFor(Math.min(before, decision.most - before))
-    else while (this.#waiting.size > 0) this.#giveNext(this.#leastBusy())
+    else while (this.#waiting.length > 0) this.#giveNext(this.#leastBusy())
     this.#enough = !wantsMore && loads.every(({ jobs }) => jobs > 0)
     if (this.#threads.length === before) this.#endSpare(decision.spare(loads))
     if (this.#threads.length !== before) log.debug({ threads: this.#threads.length }, 'reader threads')
   }
 
   #startFor(jobsMax: number): void {
-    for (let n = 0; n < jobsMax && this.#waiting.size > 0; n++) this.#giveNext(this.#start())
+    for (let n = 0; n < jobsMax && this.#waiting.length > 0; n++) this.#giveNext(this.#start())
   }
 
   #start(): ReaderThread {

@@ -20,7 +20,7 @@ const PLAIN = 0
 const ZSTD = 1
 
 /** Level 1: 300 to 500 MB/s a thread, and nearly all that the higher ones would gain. */
-const OPTIONS = { params: { [constants.ZSTD_c_compressionLevel]: 1 } }
+const PACKING = { params: { [constants.ZSTD_c_compressionLevel]: 1 } }
 
 /** Of what it unpacks to, and of the memory that a frame may ask for. */
 const UNPACKING = {
@@ -29,17 +29,18 @@ const UNPACKING = {
 }
 
 /** Into the room for it, before `bytes` of the stream. */
-export function writePlainHeader(chunk: Buffer, bytes: number): void {
-  chunk[0] = PLAIN
+export const writePlainHeader = (chunk: Buffer, bytes: number): void => writeHeader(chunk, PLAIN, bytes)
+
+function writeHeader(chunk: Buffer, how: number, bytes: number): void {
+  chunk[0] = how
   chunk.writeUInt32BE(bytes, 1)
 }
 
 /** A chunk with its header, as one packed chunk; the caller sees whether it is smaller. */
 export function packed(plain: Buffer): Buffer {
-  const bytes = zstdCompressSync(plain.subarray(CHUNK_HEADER_BYTES), OPTIONS)
+  const bytes = zstdCompressSync(plain.subarray(CHUNK_HEADER_BYTES), PACKING)
   const chunk = Buffer.allocUnsafeSlow(CHUNK_HEADER_BYTES + bytes.byteLength)
-  chunk[0] = ZSTD
-  chunk.writeUInt32BE(bytes.byteLength, 1)
+  writeHeader(chunk, ZSTD, bytes.byteLength)
   bytes.copy(chunk, CHUNK_HEADER_BYTES)
   return chunk
 }

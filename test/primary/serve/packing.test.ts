@@ -1,16 +1,11 @@
 import t from 'tap'
 import { randomBytes } from 'node:crypto'
 import { Packing, SLOW_BYTES_PER_SECOND } from '../../../src/primary/serve/packing.js'
-import { CHUNK_BYTES, CHUNK_HEADER_BYTES, ChunkReader, writePlainHeader } from '../../../src/shared/wire/chunks.js'
+import { plainChunk } from '../../shared/wire/support.js'
+import { CHUNK_BYTES, CHUNK_HEADER_BYTES, ChunkReader } from '../../../src/shared/wire/chunks.js'
 
-function chunkOf(bytes: Buffer): Buffer {
-  const chunk = Buffer.concat([Buffer.alloc(CHUNK_HEADER_BYTES), bytes])
-  writePlainHeader(chunk, bytes.byteLength)
-  return chunk
-}
-
-const text = chunkOf(Buffer.alloc(CHUNK_BYTES - CHUNK_HEADER_BYTES, 'minutes of a meeting '))
-const photograph = chunkOf(randomBytes(CHUNK_BYTES - CHUNK_HEADER_BYTES))
+const text = plainChunk(Buffer.alloc(CHUNK_BYTES - CHUNK_HEADER_BYTES, 'minutes of a meeting '))
+const photograph = plainChunk(randomBytes(CHUNK_BYTES - CHUNK_HEADER_BYTES))
 
 function scene() {
   const clock = { now: 1_000 }
@@ -95,5 +90,5 @@ t.test('packing: a line is measured also where some stream waits all the time', 
 t.test('packing: a few hundred bytes stay as they are', async t => {
   const { drain, isPacked } = scene()
   drain(6_250_000)
-  t.notOk(isPacked(chunkOf(Buffer.alloc(900, 'x'))))
+  t.notOk(isPacked(plainChunk(Buffer.alloc(900, 'x'))))
 })

@@ -1,23 +1,11 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { zstdCompressSync } from 'node:zlib'
-import {
-  CHUNK_BYTES,
-  CHUNK_HEADER_BYTES,
-  ChunkReader,
-  packed,
-  writePlainHeader,
-} from '../../../src/shared/wire/chunks.js'
-import { buffer, refusesOrGives } from './support.js'
-
-function plain(bytes: Buffer): Buffer {
-  const chunk = Buffer.concat([Buffer.alloc(CHUNK_HEADER_BYTES), bytes])
-  writePlainHeader(chunk, bytes.byteLength)
-  return chunk
-}
+import { CHUNK_BYTES, CHUNK_HEADER_BYTES, ChunkReader, packed } from '../../../src/shared/wire/chunks.js'
+import { buffer, cut, plainChunk, refusesOrGives } from './support.js'
 
 const withHeader = (how: number, bytes: Buffer): Buffer => {
-  const chunk = plain(bytes)
+  const chunk = plainChunk(bytes)
   chunk[0] = how
   return chunk
 }
@@ -26,16 +14,6 @@ const read = (received: Iterable<Buffer>): Buffer => {
   const reader = new ChunkReader()
   // copied at once: a part is good until the next one
   return Buffer.concat([...received].flatMap(bytes => [...reader.push(bytes)].map(part => Buffer.from(part))))
-}
-
-function cut(bytes: Buffer, sizes: readonly number[]): Buffer[] {
-  const parts: Buffer[] = []
-  for (let at = 0, turn = 0; at < bytes.byteLength; turn++) {
-    const end = at + (sizes[turn % sizes.length] ?? 1)
-    parts.push(bytes.subarray(at, end))
-    at = end
-  }
-  return parts
 }
 
 t.test('chunks: a kind that nobody sends is refused', async t => {
@@ -62,7 +40,7 @@ t.test('chunks: a few bytes that unpack to more than a chunk are refused, and ne
 })
 
 t.test('chunks: what is no zstd frame, the half of one, or one of nothing, is refused', async t => {
-  const good = packed(plain(Buffer.alloc(5_000, 'seafile ')))
+  const good = packed(plainChunk(Buffer.alloc(5_000, 'seafile ')))
   for (const bytes of [
     zstdCompressSync(Buffer.alloc(0)),
     Buffer.from('no zstd'),
@@ -96,7 +74,7 @@ t.test('chunks: plain and packed ones give the stream that was sent, wherever th
   fc.assert(
     fc.property(fc.array(fc.tuple(piece, fc.boolean()), { maxLength: 6 }), sizes, (pieces, parts) => {
       const sent = pieces.map(([bytes, isPacked]) =>
-        isPacked && bytes.byteLength > 0 ? packed(plain(bytes)) : plain(bytes),
+        isPacked && bytes.byteLength > 0 ? packed(plainChunk(bytes)) : plainChunk(bytes),
       )
       return read(cut(Buffer.concat(sent), parts)).equals(Buffer.concat(pieces.map(([bytes]) => bytes)))
     }),
@@ -107,7 +85,7 @@ t.test('chunks: plain and packed ones give the stream that was sent, wherever th
 
 t.test('chunks: the largest chunk is packed and read', async t => {
   const bytes = Buffer.alloc(CHUNK_BYTES - CHUNK_HEADER_BYTES, 'text of an office')
-  const chunk = packed(plain(bytes))
+  const chunk = packed(plainChunk(bytes))
   t.ok(chunk.byteLength < bytes.byteLength / 100)
   t.ok(read([chunk]).equals(bytes))
 })

@@ -14,7 +14,7 @@ import {
   frameId,
   FrameReader,
 } from '../../../src/shared/wire/frames.js'
-import { buffer, objectId, refusesOrGives } from './support.js'
+import { buffer, cut, objectId, refusesOrGives } from './support.js'
 import type { Frame } from '../../../src/shared/wire/frames.js'
 
 const encoded = ({ type, payload }: Frame) => Buffer.concat([frameHeader(type, payload.byteLength), payload])
@@ -26,16 +26,6 @@ const frames = fc.array(frame, { maxLength: 8 })
 
 /** Chunk sizes, used in turn; a zero is an empty chunk. */
 const sizes = fc.array(fc.nat(12), { minLength: 1, maxLength: 6 }).filter(some => some.some(size => size > 0))
-
-function cut(bytes: Buffer, chunkSizes: readonly number[]): Buffer[] {
-  const chunks: Buffer[] = []
-  for (let at = 0, turn = 0; at < bytes.byteLength; turn += 1) {
-    const end = at + (chunkSizes[turn % chunkSizes.length] as number)
-    chunks.push(bytes.subarray(at, end))
-    at = end
-  }
-  return chunks
-}
 
 const read = (reader: FrameReader, chunks: readonly Buffer[]) => chunks.flatMap(chunk => [...reader.push(chunk)])
 const same = (a: readonly Frame[], b: readonly Frame[]) =>

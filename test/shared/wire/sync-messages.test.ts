@@ -20,7 +20,9 @@ import {
   buffer,
   commitId,
   digest,
+  headEvent,
   libraryRows,
+  numbered,
   objectId,
   orNull,
   refusesOrGives,
@@ -40,7 +42,6 @@ const EPOCH = '0123456789abcdef'
 const since = fc.maxSafeInteger()
 const count = fc.maxSafeNat()
 const line = fc.string({ unit: 'grapheme-ascii', maxLength: 300 })
-const numbered = { epoch: digest, seq: count }
 const deltaRequest = record({
   repo: repoId,
   have: orNull(commitId),
@@ -55,14 +56,6 @@ const libraryFrame = record({
   base: orNull(commitId),
 })
 const endFrame = record({ mac: line, changed: fc.boolean() })
-const headEvent = record({
-  type: fc.constant('event'),
-  ...numbered,
-  repo: repoId,
-  head: orNull(commitId),
-  agoMs: count,
-  enclosed: orNull(buffer({ maxLength: 60 }).map(frames => frames.toString('base64'))),
-})
 const everything = record({ type: fc.constant('everything'), ...numbered })
 const heartbeat = record({
   type: fc.constant('heartbeat'),
