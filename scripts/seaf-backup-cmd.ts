@@ -117,7 +117,53 @@ function commandLine({ run, runAlone }: Runners, signal: AbortSignal) {
       if (all === (library !== undefined)) syncVerb.error('error: give either a library id or --all')
       return run(client => sync(client, { library: library ?? null, force, full }, { json }, signal))
     })
+  addDumpVerbs(program, { run, runAlone }, signal)
   return program
+}
+
+/** Loaded only when they are asked for. */
+const dumpVerbs = () => import('./cmd/dumps.js')
+
+function addDumpVerbs(program: Command, { run, runAlone }: Runners, signal: AbortSignal): void {
+  const dumps = program
+    .command('dumps')
+    .description("dumps of Seafile's other tables: users, groups, shares, settings; needs no daemon but for now")
+  const json = ['--json', 'as JSON', false] as const
+  dumps
+    .command('list', { isDefault: true })
+    .description('those that are kept, newest first')
+    .option(...json)
+    .action((options: { json: boolean }) => runAlone(async flags => (await dumpVerbs()).list(flags, options)))
+  dumps
+    .command('now')
+    .description('take one, and wait until it is kept')
+    .option(...json)
+    .action((options: { json: boolean }) => run(async client => (await dumpVerbs()).now(client, options, signal)))
+  dumps
+    .command('verify')
+    .description('read them again, to the end')
+    .argument('[id]', 'one of them, or as much of its beginning as is unique; latest')
+    .option(...json)
+    .action((id: string | undefined, options: { json: boolean }) =>
+      runAlone(async flags => (await dumpVerbs()).verify(flags, id ?? null, options, signal)),
+    )
+  dumps
+    .command('fetch')
+    .description('unpack one: SQL into a file, or SQLite databases below a directory')
+    .argument('<id>', 'its id, or as much of its beginning as is unique; latest')
+    .argument('<to>', 'file or directory; - for standard output')
+    .option('--force', 'write over what is there', false)
+    .action((id: string, to: string, { force }: { force: boolean }) =>
+      runAlone(async flags => (await dumpVerbs()).fetch(flags, { id, to, force }, signal)),
+    )
+  dumps
+    .command('prune')
+    .description('remove what no keep_ rule holds, as the daemon does after each dump')
+    .option('--dry-run', 'only say what would be removed', false)
+    .option(...json)
+    .action((options: { dryRun: boolean; json: boolean }) =>
+      runAlone(async flags => (await dumpVerbs()).prune(flags, options)),
+    )
 }
 
 function limitOf(text: string): number {

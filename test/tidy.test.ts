@@ -25,6 +25,7 @@ const ROOMS: ReadonlyArray<{ room: RegExp; may: readonly RegExp[] }> = [
   { room: /^src\/backup\//, may: [/^src\/backup\//, /^src\/shared\//] },
   // works with no daemon: loaded only when it is asked for
   { room: /^scripts\/cmd\/verify\.ts$/, may: [/^scripts\/cmd\//, /^src\/backup\/verify\//, /^src\/shared\//] },
+  { room: /^scripts\/cmd\/dumps\.ts$/, may: [/^scripts\/cmd\//, /^src\/backup\/dumps\//, /^src\/shared\//] },
   { room: /^scripts\/(seaf-backup-cmd\.ts|cmd\/)/, may: [/^scripts\/cmd\//, GROUND, WIRE] },
   { room: /^scripts\//, may: [/^scripts\//, /^src\/shared\//] },
 ]
@@ -34,8 +35,11 @@ const OWNERS: Readonly<Record<string, RegExp>> = {
   ws: /^src\/(primary\/notifier|backup\/hints\/subscriber)\.ts$/,
   '@vlasky/zongji': /^src\/primary\/changes\/mysql-binlog\.ts$/,
   undici: /^src\/backup\/sync\/primary-client\.ts$/,
-  'better-sqlite3': /^src\/(shared\/catalog\/[^/]*sqlite[^/]*|shared\/state-lock|backup\/state\/[^/]+)\.ts$/,
-  mysql2: /^src\/(shared\/catalog\/[^/]*mysql[^/]*|primary\/changes\/binlog-access)\.ts$/,
+  'better-sqlite3':
+    /^src\/(shared\/catalog\/[^/]*sqlite[^/]*|shared\/state-lock|backup\/state\/[^/]+|(primary\/dump|backup\/dumps)\/sqlite[^/]*)\.ts$/,
+  mysql2:
+    /^src\/(shared\/catalog\/[^/]*mysql[^/]*|primary\/changes\/binlog-access|primary\/dump\/mysql-databases)\.ts$/,
+  croner: /^src\/shared\/slots\.ts$/,
   pino: /^src\/shared\/log\.ts$/,
   commander: /^scripts\/seaf-backup-cmd\.ts$/,
   'cli-progress': /^scripts\/cmd\/progress\.ts$/,

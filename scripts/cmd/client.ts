@@ -13,6 +13,7 @@ import {
   STATUS_BYTES_MAX,
   SYNC_EVENT_BYTES_MAX,
   decodeControlError,
+  decodeDumpEvent,
   decodeHeadLog,
   decodeStatusReport,
   decodeSyncEvent,
@@ -21,6 +22,7 @@ import { NoDaemon } from './exit.js'
 import type { IncomingMessage } from 'node:http'
 import type {
   ControlError,
+  DumpEvent,
   HeadLogEntry,
   StatusReport,
   SyncEvent,
@@ -63,19 +65,35 @@ export class ControlClient {
   }
 
   /** What the sync reports, until `end` or `error`. Aborting hangs up; the daemon decides what goes on. */
-  async *sync(request: SyncRequest, signal: AbortSignal): AsyncGenerator<SyncEvent, void, undefined> {
-    const response = await this.#ask({ method: 'POST', path: '/v1/sync', body: JSON.stringify(request) }, signal)
+  sync(request: SyncRequest, signal: AbortSignal): AsyncGenerator<SyncEvent, void, undefined> {
+    const ask = { method: 'POST', path: '/v1/sync', body: JSON.stringify(request) } as const
+    return this.#follow(ask, 'the sync', decodeSyncEvent, signal)
+  }
+
+  /** Takes a dump, and reports until `end` or `error`. Aborting gives it up. */
+  dump(signal: AbortSignal): AsyncGenerator<DumpEvent, void, undefined> {
+    return this.#follow({ method: 'POST', path: '/v1/dump' }, 'the dump', decodeDumpEvent, signal)
+  }
+
+  async *#follow<E extends { readonly type: string }>(
+    ask: Ask,
+    what: string,
+    decode: (line: Buffer) => E,
+    signal: AbortSignal,
+  ): AsyncGenerator<E, void, undefined> {
+    const response = await this.#ask(ask, signal)
+    const ended = `wait for ${what}: the backup daemon ended before it did`
     try {
       for await (const line of lines(response)) {
-        const event = decodeSyncEvent(line)
+        const event = decode(line)
         yield event
         if (event.type === 'end' || event.type === 'error') return
       }
     } catch (error) {
       if (error instanceof BackupError || signal.aborted) throw error
-      throw this.#broken('wait for the sync: the backup daemon ended before it did', error)
+      throw this.#broken(ended, error)
     }
-    throw this.#broken('wait for the sync: the backup daemon ended before it did')
+    throw this.#broken(ended)
   }
 
   /** @throws NoDaemon; BackupError as the daemon refused */

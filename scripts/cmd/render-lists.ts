@@ -11,7 +11,7 @@ const SHORT_ID = 10
 const MAX_DATE_MS = 8.64e15
 
 /** Times to the second, in UTC: lines of two hosts can be compared. */
-const time = (ms: number | null): string =>
+export const time = (ms: number | null): string =>
   ms === null || ms > MAX_DATE_MS ? UNKNOWN : new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z')
 
 export function renderLibraries(libraries: readonly LibraryStatus[]): string {
@@ -45,7 +45,7 @@ export function renderHeadLog(entries: readonly HeadLogEntry[]): string {
   return columns(['DURABLE HERE', 'ON THE PRIMARY', 'CAUSE', 'MOVE', 'HEAD', 'DISPLACED'], rows)
 }
 
-function columns(header: readonly string[], rows: ReadonlyArray<readonly string[]>): string {
+export function columns(header: readonly string[], rows: ReadonlyArray<readonly string[]>): string {
   const all = [header, ...rows]
   const widths = header.map((_, column) => all.reduce((most, row) => Math.max(most, (row[column] ?? '').length), 0))
   const last = header.length - 1

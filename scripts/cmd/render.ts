@@ -38,6 +38,7 @@ export function renderStatus(report: StatusReport, { verbose }: { verbose: boole
     listBlock('List of syncing libraries:', report.syncing),
     listBlock('List of libraries failed to sync:', report.failed),
     renderPrimary(report),
+    renderDumps(report, verbose),
     verbose ? renderAgents(report) : [],
     ...(verbose ? (report.libraries ?? []).toSorted(byId).map(renderLibrary) : []),
   ]
@@ -65,6 +66,25 @@ function renderPrimary({ primary }: StatusReport): string[] {
     'Next step: check that seaf-backup-primary runs there, and that this host can reach it',
   ]
 }
+
+/** A dump that fails is said at once; that all is well only where all is shown. */
+function renderDumps({ dumps }: StatusReport, verbose: boolean): string[] {
+  if (!dumps) return []
+  const { problem, newest, nextAt, kept, running } = dumps
+  const failed = problem
+    ? [`Dump of the database: ${plain(problem.message)} (${problem.code})`, `Next step: ${plain(problem.nextStep)}`]
+    : []
+  if (!verbose) return failed
+  const last = newest ? `the newest asked for ${dateTime(newest.at)}` : 'none yet'
+  const next = running
+    ? 'one is being taken'
+    : nextAt === null
+      ? 'none is planned'
+      : `the next is due ${dateTime(nextAt)}`
+  return [`Dumps of the database: ${kept} kept, ${last}, ${next}`, ...failed]
+}
+
+const dateTime = (at: number): string => (at > MAX_DATE_MS ? 'at an unknown time' : new Date(at).toISOString())
 
 /** One line, the first of all: whoever reads no further has read it. */
 function renderOverdue({ overdue }: StatusReport): string[] {

@@ -15,6 +15,8 @@ import { backoffMs, sleep } from '../shared/timing.js'
 import { authKeys } from '../shared/wire/auth.js'
 import { startControlApi } from './control/control-api.js'
 import { BackupControl } from './control/backup-control.js'
+import { DumpDuty } from './dumps/dump-duty.js'
+import { DumpStore } from './dumps/dump-store.js'
 import { Subscriber } from './hints/subscriber.js'
 import { Sweep } from './hints/sweep.js'
 import { LibraryStates, isBehind } from './state/library-state.js'
@@ -83,7 +85,11 @@ export async function runBackup(config: BackupConfig, log: Log, signal: AbortSig
       sweep: () => sweep.ring(),
     },
   })
-  control.attach({ engine, sweep, subscriber })
+  const dumps = new DumpStore(stateDir)
+  dumps.prepare()
+  const { dumpSchedule: schedule, keepDumps: keep } = config
+  await using duty = new DumpDuty({ source: client, store: dumps, schedule, keep, log, onDeath })
+  control.attach({ engine, sweep, subscriber, dumps: duty })
   log.info({ events: subscriber.url, primary: shown(config.primaryUrls), libraries: states.size }, 'backup ready')
 
   await aborted(AbortSignal.any([signal, death.signal]))

@@ -14,11 +14,13 @@ import { DiskObjectReader } from '../shared/store/disk-object-store.js'
 import { backoffMs, sleep } from '../shared/timing.js'
 import { authKeys } from '../shared/wire/auth.js'
 import { openChangeSource } from './changes/open-change-source.js'
+import { openDumpSource } from './dump/open-dump-source.js'
 import { Notifier } from './notifier.js'
 import { CpuLimit } from './serve/cpu-limit.js'
 import { Enclosures } from './serve/enclosure.js'
 import { DeltaPool } from './serve/delta-pool.js'
 import { RateLimit } from './serve/rate-limit.js'
+import { dumpSender } from './serve/send-dump.js'
 import { startSyncApi } from './serve/sync-api.js'
 import type { CatalogReader } from '../shared/catalog/catalog.js'
 import type { PrimaryConfig } from '../shared/config.js'
@@ -46,6 +48,7 @@ export async function runPrimary(config: PrimaryConfig, log: Log, signal: AbortS
       catalog,
       objects: new DiskObjectReader(config.dataDir),
       pool,
+      dump: dumpSender(openDumpSource(config)),
       rate,
       cpu: new CpuLimit(config.maxCpu),
       confKeepDays: config.historyKeepDays,

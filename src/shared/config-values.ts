@@ -39,6 +39,9 @@ const RATE_UNITS: Readonly<Record<string, number>> = { '': 1, k: 1024, m: 1024 *
 const LISTEN = /^(?:\[([0-9a-f:.%a-z]+)\]|([^\s:[\]/]+)):(\d{1,5})$/i
 const NUMBER = /^[+-]?(\d+(\.\d*)?|\.\d+)$/
 
+/** Of a database: what needs no quoting anywhere; of a file: relative, and nowhere upwards. */
+const NAME = /^[A-Za-z0-9_$][A-Za-z0-9_$.-]*(\/[A-Za-z0-9_$][A-Za-z0-9_$.-]*)*$/
+
 /** The one in use, and the one that it replaces. */
 export const TOKENS_MAX = 2
 const TOKEN_RULE = 'must be 40 hex characters, the same on both sides (make one: openssl rand -hex 20)'
@@ -118,6 +121,16 @@ export class Section {
       return new URL(protocol + url.href.slice(url.protocol.length))
     }
     return new URL('http://invalid.invalid')
+  }
+
+  /** Separated by commas or spaces; null when the key is not set. */
+  names(key: string): readonly string[] | null {
+    const text = this.text(key)
+    if (text === undefined) return null
+    const names = text.split(/[\s,]+/).filter(name => name !== '')
+    const strange = names.find(name => !NAME.test(name))
+    if (strange !== undefined) this.problem(key, "must be names (or paths below Seafile's directory)", strange)
+    return Object.freeze(names)
   }
 
   listen(key: string, otherwise: ListenAddress): ListenAddress {

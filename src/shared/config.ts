@@ -14,6 +14,7 @@ import { BackupError, reason } from './errors.js'
 import { Section } from './config-values.js'
 import { findDirectories } from './directories.js'
 import { parseKeyFile } from './key-file.js'
+import { slotsProblem } from './slots.js'
 import type { ListenAddress } from './config-values.js'
 import type { DatabaseConfig } from './catalog/database-config.js'
 import type { DirectoryFlags, Directories, Environment } from './directories.js'
@@ -45,6 +46,8 @@ export interface PrimaryConfig extends CommonConfig {
   readonly headsPollIntervalMs: number
   /** Percent of one core; 0: unlimited. */
   readonly maxCpu: number
+  /** What is dumped besides Seafile's own database: names, or with SQLite paths below Seafile's directory. Null: as usual. */
+  readonly databases: readonly string[] | null
 }
 
 export interface BackupConfig extends CommonConfig {
@@ -54,6 +57,24 @@ export interface BackupConfig extends CommonConfig {
   readonly sweepIntervalMs: number
   /** The oldest that a change may grow without being here, and silence last, before `status` says so first. */
   readonly rpoMs: number
+  /** When the other tables are dumped; null: never. */
+  readonly dumpSchedule: DumpSchedule | null
+  readonly keepDumps: KeepDumps
+}
+
+/** A cron expression that has been parsed before, and an IANA time zone; null: the host's. */
+export interface DumpSchedule {
+  readonly pattern: string
+  readonly timeZone: string | null
+}
+
+/** Of each kind of period, in how many of the last ones that have a dump their newest is kept. */
+export interface KeepDumps {
+  readonly hourly: number
+  readonly daily: number
+  readonly weekly: number
+  readonly monthly: number
+  readonly yearly: number
 }
 
 const HOUR_MS = 3_600_000
@@ -74,13 +95,16 @@ const HEADS_POLL_SECONDS = { min: 0.1, max: 3600, default: 1, unit: 'seconds' }
 const WORKERS = { min: 1, max: 16, default: 2, unit: 'threads', whole: true }
 /** Below 5 % even a small change would wait for seconds. */
 const MAX_CPU = { min: 5, max: 1600, default: 0, unit: 'percent of one core', whole: true, orZero: true }
+/** Of each, a count; a century of the longest is enough for anybody. */
+const KEEP_DUMPS = { min: 0, max: 10_000, unit: 'dumps', whole: true }
 const KEEP_DAYS = { min: -(2 ** 31), max: 2 ** 31 - 1, default: -1, unit: 'days', whole: true }
 const PORT = { min: 1, max: 65_535, default: 3306, unit: 'a port', whole: true }
 
 /** The keys of `[backup]` that either role knows: one file may serve both. */
 export const BACKUP_KEYS: ReadonlySet<string> = new Set(
   `backup_url primary_url sync_token sync_poll_interval listen tls_cert tls_key ca_file workers max_rate
-  max_cpu heads_poll_interval rpo`.split(/\s+/),
+  max_cpu heads_poll_interval rpo databases dump_schedule dump_timezone keep_hourly keep_daily keep_weekly keep_monthly
+  keep_yearly`.split(/\s+/),
 )
 
 /** @throws BackupError CONFIG_INVALID with every problem of the file */
@@ -90,6 +114,7 @@ export function readPrimaryConfig(flags: DirectoryFlags, env: Environment = proc
     backupUrl: backup.url('backup_url', { 'ws:': 'ws:', 'wss:': 'wss:', 'http:': 'ws:', 'https:': 'wss:' }),
     headsPollIntervalMs: Math.round(1000 * backup.number('heads_poll_interval', HEADS_POLL_SECONDS)),
     maxCpu: backup.number('max_cpu', MAX_CPU),
+    databases: backup.names('databases'),
   }))
 }
 
@@ -103,6 +128,14 @@ export function readBackupConfig(flags: DirectoryFlags, env: Environment = proce
       primaryUrls: backup.urls('primary_url', { 'http:': 'http:', 'https:': 'https:' }),
       sweepIntervalMs: Math.ceil(HOUR_MS * sweepHours),
       rpoMs: Math.ceil(MINUTE_MS * rpoMinutes),
+      dumpSchedule: readDumpSchedule(backup),
+      keepDumps: Object.freeze({
+        hourly: backup.number('keep_hourly', { ...KEEP_DUMPS, default: 48 }),
+        daily: backup.number('keep_daily', { ...KEEP_DUMPS, default: 14 }),
+        weekly: backup.number('keep_weekly', { ...KEEP_DUMPS, default: 8 }),
+        monthly: backup.number('keep_monthly', { ...KEEP_DUMPS, default: 12 }),
+        yearly: backup.number('keep_yearly', { ...KEEP_DUMPS, default: 2 }),
+      }),
     }
   })
 }
@@ -171,6 +204,23 @@ function readTls(backup: Section, confDir: string): CommonConfig['tls'] {
   if (certFile !== null) backup.problem('tls_key', 'must be set when tls_cert is')
   if (keyFile !== null) backup.problem('tls_cert', 'must be set when tls_key is')
   return null
+}
+
+/** `off` for none; the two are checked together, since what an expression means depends on the zone. */
+function readDumpSchedule(backup: Section): DumpSchedule | null {
+  const pattern = backup.text('dump_schedule') ?? '0 * * * *'
+  const timeZone = backup.text('dump_timezone') ?? null
+  if (pattern.toLowerCase() === 'off') return null
+  try {
+    if (timeZone !== null) new Intl.DateTimeFormat('en', { timeZone })
+  } catch {
+    backup.problem('dump_timezone', 'must be a time zone by its name, as Europe/Paris', String(timeZone))
+    return null
+  }
+  const problem = slotsProblem(pattern)
+  if (problem !== undefined)
+    backup.problem('dump_schedule', `must be a cron expression, as 0 * * * *, or off: ${problem}`, pattern)
+  return Object.freeze({ pattern, timeZone })
 }
 
 function readKeepDays(history: Section): number | null {

@@ -62,6 +62,14 @@ const DISPOSITIONS = {
   HEAD_MISSING: 'operator',
   /** The primary does not have this library (any more). */
   LIBRARY_GONE: 'operator',
+  /** Seafile's databases could not be dumped: the tool is missing, was refused, or ended with an error or a warning. */
+  DUMP_FAILED: 'retry',
+  /** A dump that is kept here is not what was written. */
+  DUMP_DAMAGED: 'operator',
+  /** The command named no dump that is kept here. */
+  DUMP_UNKNOWN: 'usage',
+  /** The command would have written over something. */
+  TARGET_EXISTS: 'usage',
   /** The command named no library that is known, or more than one. */
   LIBRARY_UNKNOWN: 'usage',
   LIBRARY_AMBIGUOUS: 'usage',

@@ -329,3 +329,41 @@ t.test('config: the example has every key and no other, and works once it has a 
   t.strictSame(readPrimaryConfig(flags, {}).warnings, [])
   t.strictSame(readBackupConfig(flags, {}).warnings, [])
 })
+
+t.test(
+  'config: when dumps are taken and which are kept: defaults, off, and what is no schedule, zone or count',
+  async t => {
+    const { flags } = await install(t, `${BACKUP}${SQLITE}`)
+    const usual = readBackupConfig(flags, {})
+    t.strictSame(usual.dumpSchedule, { pattern: '0 * * * *', timeZone: null })
+    t.strictSame(usual.keepDumps, { hourly: 48, daily: 14, weekly: 8, monthly: 12, yearly: 2 })
+
+    const off = await install(t, `${BACKUP}dump_schedule = off\nkeep_daily = 0\n${SQLITE}`)
+    t.equal(readBackupConfig(off.flags, {}).dumpSchedule, null)
+    t.equal(readBackupConfig(off.flags, {}).keepDumps.daily, 0)
+
+    const zoned = await install(t, `${BACKUP}dump_schedule = 30 2,14 * * *\ndump_timezone = Europe/Paris\n${SQLITE}`)
+    t.strictSame(readBackupConfig(zoned.flags, {}).dumpSchedule, { pattern: '30 2,14 * * *', timeZone: 'Europe/Paris' })
+
+    const lines = [
+      'dump_schedule = hourly',
+      'dump_schedule = 0 0 30 2 *',
+      'dump_timezone = Mars/Base',
+      'keep_daily = -1',
+      'keep_hourly = some',
+    ]
+    for (const line of lines) {
+      const wrong = await install(t, `${BACKUP}${line}\n${SQLITE}`)
+      t.match(refusal(() => readBackupConfig(wrong.flags, {})).problems, [new RegExp(String(line.split(' ')[0]))], line)
+    }
+  },
+)
+
+t.test('config: databases are names, or with SQLite paths that lead nowhere upwards', async t => {
+  const { flags } = await install(t, `${PRIMARY}databases = cc_db, hub_db\n${SQLITE}`)
+  t.strictSame(readPrimaryConfig(flags, {}).databases, ['cc_db', 'hub_db'])
+  for (const name of ['../x.db', '/etc/passwd', '-rf', 'a;b', 'a/../../b']) {
+    const wrong = await install(t, `${PRIMARY}databases = ${name}\n${SQLITE}`)
+    t.match(refusal(() => readPrimaryConfig(wrong.flags, {})).problems, [/databases/], name)
+  }
+})

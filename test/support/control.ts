@@ -89,6 +89,7 @@ export function report(
     },
     syncing: ids('syncing'),
     failed: ids('failed'),
+    dumps: null,
     libraries,
   }
 }
@@ -108,6 +109,7 @@ export function controlTarget(status: StatusReport, differs: Partial<ControlTarg
       throw new BackupError('LIBRARY_AMBIGUOUS', message, { candidates })
     },
     headLog: () => [],
+    dump: async () => ({ id: '20260102T000000Z', at: status.at, bytes: 1, tables: 1, rows: 1 }),
     sync: async id => known.find(l => l.id === id) ?? library(id),
     syncAll: async () => ({
       synchronized: status.counts.synchronized,

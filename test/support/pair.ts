@@ -37,6 +37,8 @@ export interface PairOptions {
   readonly prepare?: (primaryDir: string) => Promise<void>
   /** Hours; default an hour, so that what arrives came by an event. */
   readonly sweepHours?: number
+  /** `dump_schedule`; default off, so that only what a test is about happens. */
+  readonly dumps?: string
   /** Further nodes of the primary that the backup may ask, after the one of this pair. */
   readonly otherPrimaries?: readonly string[]
   readonly tls?: { readonly cert: string; readonly key: string; readonly ca: string }
@@ -216,6 +218,7 @@ export class Pair implements AsyncDisposable {
     await writeConf(this.backup, options.backup, [
       `primary_url = ${[`${tls ? 'https' : 'http'}://${host}:${this.primary.relay.port}`, ...(options.otherPrimaries ?? [])].join(', ')}`,
       `sync_poll_interval = ${options.sweepHours ?? 1}`,
+      `dump_schedule = ${options.dumps ?? 'off'}`,
       ...secure,
     ])
   }

@@ -7,7 +7,14 @@ import { VERSION } from '../../shared/version.js'
 import { findLibrary } from '../find-library.js'
 import { behindOrFailed, libraryStatus, statusReport } from './status.js'
 import type { RepoId } from '../../shared/ids.js'
-import type { HeadLogEntry, LibraryStatus, StatusReport, SyncProgress } from '../../shared/wire/control-messages.js'
+import type {
+  DumpStatus,
+  HeadLogEntry,
+  LibraryStatus,
+  StatusReport,
+  SyncProgress,
+} from '../../shared/wire/control-messages.js'
+import type { DumpDuty } from '../dumps/dump-duty.js'
 import type { Subscriber } from '../hints/subscriber.js'
 import type { Sweep } from '../hints/sweep.js'
 import type { Library, LibraryStates } from '../state/library-state.js'
@@ -21,6 +28,7 @@ interface Parts {
   readonly engine: SyncEngine
   readonly sweep: Sweep
   readonly subscriber: Subscriber
+  readonly dumps: DumpDuty
 }
 
 export class BackupControl implements ControlTarget {
@@ -45,6 +53,7 @@ export class BackupControl implements ControlTarget {
         rpoMs,
         libraries: [...this.states.all()],
         agents: parts?.subscriber.agents() ?? [],
+        dumps: parts?.dumps.status() ?? null,
         agentHeardAt: parts?.subscriber.heardAt,
         // before it runs one is owed, since the start of the process
         sweep: parts?.sweep ?? { intervalMs: sweepIntervalMs, succeededAt: undefined, owedSince: 0 },
@@ -121,6 +130,10 @@ export class BackupControl implements ControlTarget {
       failed: failed.length,
       failedLibraries: failed.slice(0, FAILED_LISTED_MAX).map(library => libraryStatus(library)),
     }
+  }
+
+  dump(onBytes: (bytes: number) => void, signal: AbortSignal): Promise<DumpStatus> {
+    return this.#running().dumps.now(onBytes, signal)
   }
 
   #running(): Parts {

@@ -17,6 +17,8 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Log } from '../../shared/log.js'
 import type {
   ControlError,
+  DumpEvent,
+  DumpStatus,
   HeadLogEntry,
   LibraryStatus,
   StatusReport,
@@ -55,6 +57,9 @@ export interface ControlTarget {
     onProgress: (librariesDone: number, libraries: number, progress: SyncProgress) => void,
     signal: AbortSignal,
   ): Promise<{ synchronized: number; failed: number; failedLibraries: LibraryStatus[] }>
+
+  /** Takes a dump now, and resolves when it is kept. Aborting ends it, if it was begun for this request alone. */
+  dump(onBytes: (bytes: number) => void, signal: AbortSignal): Promise<DumpStatus>
 }
 
 export interface ControlApiOptions {
@@ -161,6 +166,15 @@ async function route(
       log.info({ repo: resolved, force, full }, 'sync asked for by the command')
       response.writeHead(200, { ...CLOSE, 'content-type': 'application/x-ndjson' })
       await sync({ library: resolved, force, full }, response, target, signal)
+      response.end()
+      return
+    }
+    case 'POST /v1/dump': {
+      log.info({}, 'dump asked for by the command')
+      response.writeHead(200, { ...CLOSE, 'content-type': 'application/x-ndjson' })
+      const send = (event: DumpEvent) => void response.write(`${JSON.stringify(event)}\n`)
+      const progress = seldom(response, (bytes: number) => send({ type: 'progress', bytes }))
+      send({ type: 'end', dump: await target.dump(progress, signal) })
       response.end()
       return
     }

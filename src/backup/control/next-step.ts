@@ -43,6 +43,14 @@ export function nextStep(code: ErrorCode, repo = '<library id>'): string {
     case 'DATABASE_REFUSED':
     case 'DATABASE_SCHEMA':
       return 'check the database of the backup and [database] in its seafile.conf'
+    case 'DUMP_FAILED':
+      return 'mend on the primary what the message names; it is tried again by itself, or at once: seaf-backup-cmd dumps now'
+    case 'DUMP_DAMAGED':
+      return 'look into the kernel log of the backup, and take another one: seaf-backup-cmd dumps now'
+    case 'DUMP_UNKNOWN':
+      return 'list what is kept: seaf-backup-cmd dumps'
+    case 'TARGET_EXISTS':
+      return 'name another place, or say --force to write over it'
     case 'LIBRARY_UNKNOWN':
       return 'list what is known: seaf-backup-cmd status --verbose'
     case 'LIBRARY_AMBIGUOUS':

@@ -8,7 +8,7 @@
 import { duration } from '../../shared/duration.js'
 import { stateOf, waitedMs } from '../state/library-state.js'
 import { nextStep } from './next-step.js'
-import type { AgentStatus, Overdue } from '../../shared/wire/control-messages.js'
+import type { AgentStatus, DumpsStatus, Overdue } from '../../shared/wire/control-messages.js'
 import type { Agent } from '../hints/subscriber.js'
 import type { Library } from '../state/library-state.js'
 
@@ -32,13 +32,13 @@ export interface OverdueInput {
   readonly agents: readonly AgentStatus[]
   readonly sweep: SweepAge
   readonly libraries: Iterable<Library>
+  readonly dumps: DumpsStatus | null
 }
 
 /** The most general first. performance.now() is 0 when the process starts. */
 export function overdue(input: OverdueInput, now: number): Overdue[] {
-  return [silence(input, now), lateSweep(input, now), ...deafSources(input), lateLibraries(input, now)].filter(
-    late => late !== undefined,
-  )
+  const found = [silence(input, now), lateSweep(input, now), ...deafSources(input), lateLibraries(input, now)]
+  return [...found, lateDump(input)].filter(late => late !== undefined)
 }
 
 function silence({ heardAt = 0, rpoMs }: OverdueInput, now: number): Overdue | undefined {
@@ -69,6 +69,20 @@ function deafSources({ agents, rpoMs }: OverdueInput): Overdue[] {
     const message = `the agent at ${agent.address} has seen no change source for ${duration(forMs)} (rpo ${duration(rpoMs)})${why}`
     return [{ what: 'source', forMs, message, nextStep: 'check the database of the primary, and the log of the agent' }]
   })
+}
+
+/** The tables beside the libraries' own are as old as the newest dump. */
+function lateDump({ dumps, rpoMs }: OverdueInput): Overdue | undefined {
+  const forMs = dumps?.owedForMs ?? 0
+  if (!dumps || forMs <= rpoMs) return undefined
+  const newest = dumps.newest ? `the newest is of ${new Date(dumps.newest.at).toISOString()}` : 'there is none'
+  const why = dumps.problem ? `: ${dumps.problem.message}` : ''
+  return {
+    what: 'dump',
+    forMs,
+    message: `a dump of the database has been due for ${duration(forMs)} (rpo ${duration(rpoMs)}), ${newest}${why}`,
+    nextStep: dumps.problem?.nextStep ?? 'see why with seaf-backup-cmd dumps now',
+  }
 }
 
 /** One entry for all of them: a first copy has as many as there are libraries. */

@@ -4,7 +4,13 @@ import { isBehind, lagMs, stateOf } from '../state/library-state.js'
 import { nextStep } from './next-step.js'
 import { agentStatus, overdue } from './overdue.js'
 import type { BackupError } from '../../shared/errors.js'
-import type { DamagedObject, LibraryFailure, LibraryStatus, StatusReport } from '../../shared/wire/control-messages.js'
+import type {
+  DamagedObject,
+  DumpsStatus,
+  LibraryFailure,
+  LibraryStatus,
+  StatusReport,
+} from '../../shared/wire/control-messages.js'
 import type { Agent } from '../hints/subscriber.js'
 import type { SweepAge } from './overdue.js'
 import type { KnownHole, Library } from '../state/library-state.js'
@@ -21,6 +27,7 @@ export interface StatusInput {
   readonly agentHeardAt: number | undefined
   readonly sweep: SweepAge
   readonly rpoMs: number
+  readonly dumps: DumpsStatus | null
   readonly line: BackupError | undefined
 }
 
@@ -53,6 +60,7 @@ export function statusReport(input: StatusInput, options: { libraries: boolean }
     counts,
     syncing: syncing.sort(),
     failed: failed.sort(),
+    dumps: input.dumps,
     ...(options.libraries && { libraries: libraries.sort((a, b) => (a.id < b.id ? -1 : 1)) }),
   }
 }

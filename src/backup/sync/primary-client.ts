@@ -152,6 +152,11 @@ export class PrimaryClient implements AsyncDisposable {
     }
   }
 
+  /** One dump of the databases, as frames (wire/dump-messages.ts). */
+  async dump(onFrame: OnFrame, signal: AbortSignal): Promise<void> {
+    await this.#stream(post('/v1/dump', Buffer.alloc(0), undefined), onFrame, signal)
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#agent.destroy()
   }

@@ -46,6 +46,10 @@ export class FrameWriter {
     return this.#frame(type, Buffer.from(JSON.stringify(value), 'utf8'))
   }
 
+  bytes(type: FrameType, payload: Buffer): void | Promise<void> {
+    return this.#frame(type, payload)
+  }
+
   empty(type: FrameType): void | Promise<void> {
     return this.#frame(type, Buffer.alloc(0))
   }

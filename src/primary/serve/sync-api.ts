@@ -16,6 +16,7 @@ import {
   RequestGuard,
   VERSION_HEADER,
   answerProof,
+  streamMac,
 } from '../../shared/wire/auth.js'
 import { listen, peerAddress, readBody } from '../../shared/wire/listener.js'
 import {
@@ -37,12 +38,14 @@ import type { DiskObjectReader } from '../../shared/store/disk-object-store.js'
 import type { DeltaPool, WorkerJob } from './delta-pool.js'
 import type { CpuLimit } from './cpu-limit.js'
 import type { RateLimit } from './rate-limit.js'
+import type { SendDump } from './send-dump.js'
 
 export interface SyncApiParts {
   readonly keys: AuthKeys
   readonly catalog: CatalogReader
   readonly objects: DiskObjectReader
   readonly pool: DeltaPool
+  readonly dump: SendDump
   readonly rate: RateLimit
   readonly cpu: CpuLimit
   /** `[history] keep_days` of seafile.conf. */
@@ -169,6 +172,8 @@ async function route(exchange: Exchange, parts: SyncApiParts): Promise<void> {
       return sendDelta(exchange, parts)
     case 'POST /v1/objects':
       return sendObjects(exchange, parts)
+    case 'POST /v1/dump':
+      return sendDump(exchange, parts)
     default:
       throw new BackupError('BAD_REQUEST', `answer: there is no ${request.method} ${String(request.url).slice(0, 80)}`)
   }
@@ -215,25 +220,37 @@ async function sendStream(
   content: Omit<WorkerJob, 'proof' | 'mayPack'>,
 ): Promise<void> {
   const { request, response, proven, signal } = exchange
+  const write = beginStream(exchange, parts)
+  const changed = () => hasChanged(library, parts, signal)
+  // packing saves the line and costs CPU: not where that is what is short, there or here
+  const mayPack = request.headers[PACKING_HEADER] !== 'none' && !parts.cpu.isLimited
+  await parts.pool.stream({ ...content, proof: proven, mayPack }, write, changed, signal)
+  response.end()
+}
+
+async function sendDump(exchange: Exchange, parts: SyncApiParts): Promise<void> {
+  const { response, proven, signal } = exchange
+  const write = beginStream(exchange, parts)
+  await parts.dump(streamMac(proven.key, proven.nonce), write, signal)
+  response.end()
+}
+
+/** From here on bytes are sent as the limits allow. Of what is given, each resolves when the kernel has it. */
+function beginStream({ response, proven, signal }: Exchange, { cpu, rate }: SyncApiParts) {
   const { key, nonce } = proven
   response.writeHead(200, {
     'content-type': 'application/octet-stream',
     [PROOF_HEADER]: answerProof(key, { nonce, status: 200, body: 'stream' }),
   })
   let sentBytes = 0
-  const write = async (chunk: Uint8Array) => {
-    for (const piece of parts.rate.pieces(chunk)) {
-      await parts.cpu.take(sentBytes, signal)
-      await parts.rate.take(piece.byteLength, signal)
+  return async (chunk: Uint8Array): Promise<void> => {
+    for (const piece of rate.pieces(chunk)) {
+      await cpu.take(sentBytes, signal)
+      await rate.take(piece.byteLength, signal)
       await sent(response, piece, signal)
       sentBytes += piece.byteLength
     }
   }
-  const changed = () => hasChanged(library, parts, signal)
-  // packing saves the line and costs CPU: not where that is what is short, there or here
-  const mayPack = request.headers[PACKING_HEADER] !== 'none' && !parts.cpu.isLimited
-  await parts.pool.stream({ ...content, proof: proven, mayPack }, write, changed, signal)
-  response.end()
 }
 
 /** Whether what was read before the stream is still so: seaf-gc writes valid-since and its id before it deletes. */

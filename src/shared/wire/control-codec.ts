@@ -14,6 +14,9 @@ import type {
   AgentStatus,
   ControlError,
   DamagedObject,
+  DumpEvent,
+  DumpStatus,
+  DumpsStatus,
   HeadLogEntry,
   LibraryFailure,
   LibraryStatus,
@@ -55,6 +58,10 @@ export const decodeStatusReport = (body: Uint8Array): StatusReport =>
 /** One line of the answer to a sync request. @throws BackupError PROTOCOL_BROKEN */
 export const decodeSyncEvent = (line: Uint8Array): SyncEvent =>
   decoded('PROTOCOL_BROKEN', 'read what the sync reports', line, readEvent)
+
+/** One line of the answer to a request for a dump. @throws BackupError PROTOCOL_BROKEN */
+export const decodeDumpEvent = (line: Uint8Array): DumpEvent =>
+  decoded('PROTOCOL_BROKEN', 'read what is said of the dump', line, readDumpEvent)
 
 /** @throws BackupError PROTOCOL_BROKEN */
 export const decodeHeadLog = (body: Uint8Array): HeadLogEntry[] =>
@@ -103,6 +110,7 @@ function readReport(report: Fields): StatusReport {
     },
     syncing: list(report['syncing'], 'syncing', libraryId),
     failed: list(report['failed'], 'failed', libraryId),
+    dumps: nullable(report['dumps'] ?? null, readDumps),
     ...(libraries === undefined ? {} : { libraries: list(libraries, 'libraries', readLibrary) }),
   }
 }
@@ -154,6 +162,44 @@ function readEvent(event: Fields): SyncEvent {
       return { type: 'error', error: readControlError(fields(event['error'], 'error')) }
     default:
       throw new TypeError('type is not one of those that are known')
+  }
+}
+
+function readDumpEvent(event: Fields): DumpEvent {
+  switch (event['type']) {
+    case 'progress':
+      return { type: 'progress', bytes: number(event['bytes'], 'bytes') }
+    case 'end':
+      return { type: 'end', dump: readDump(event['dump']) }
+    case 'error':
+      return { type: 'error', error: readControlError(fields(event['error'], 'error')) }
+    default:
+      throw new TypeError('type is not one of those that are known')
+  }
+}
+
+function readDump(value: unknown): DumpStatus {
+  const dump = fields(value, 'dump')
+  const count = (name: string) => number(dump[name], `dump.${name}`)
+  return {
+    id: text(dump['id'], 'id'),
+    at: count('at'),
+    bytes: count('bytes'),
+    tables: count('tables'),
+    rows: count('rows'),
+  }
+}
+
+function readDumps(value: unknown): DumpsStatus {
+  const dumps = fields(value, 'dumps')
+  return {
+    scheduled: boolean(dumps['scheduled'], 'scheduled'),
+    kept: number(dumps['kept'], 'kept'),
+    newest: nullable(dumps['newest'], readDump),
+    nextAt: nullable(dumps['nextAt'], v => number(v, 'nextAt')),
+    running: boolean(dumps['running'], 'running'),
+    owedForMs: nullable(dumps['owedForMs'], v => number(v, 'owedForMs')),
+    problem: nullable(dumps['problem'], v => readProblem(fields(v, 'problem'))),
   }
 }
 

@@ -7,6 +7,7 @@
  *
  *   GET  /v1/status          -> StatusReport
  *   POST /v1/sync SyncRequest -> SyncEvent, one JSON a line, until `end`
+ *   POST /v1/dump             -> DumpEvent, one JSON a line, until `end`
  *   GET  /v1/log?library=ID&limit=N -> {entries: HeadLogEntry[]}, newest first; ID may be a prefix that is unique
  *   errors: status 4xx/5xx with ControlError as body
  */
@@ -91,7 +92,7 @@ export interface AgentStatus {
 
 /** Something that has lasted for longer than `rpo`. */
 export interface Overdue {
-  /** `primary`: silent; `sweep`: none succeeds; `source`: an agent's is deaf; `library`: changes wait. Others may follow. */
+  /** `primary`: silent; `sweep`: none succeeds; `source`: an agent's is deaf; `library`: changes wait; `dump`: none comes. Others may follow. */
   readonly what: string
   readonly forMs: number
   readonly message: string
@@ -128,9 +129,43 @@ export interface StatusReport {
   }
   readonly syncing: readonly string[]
   readonly failed: readonly string[]
+  /** Of the other tables; null: the daemon does not run yet, or is of before there were any. */
+  readonly dumps: DumpsStatus | null
   /** Only with `?libraries=1`. */
   readonly libraries?: readonly LibraryStatus[]
 }
+
+/** A dump of Seafile's other tables that is kept here. */
+export interface DumpStatus {
+  readonly id: string
+  /** When it was asked for, Unix ms by the backup's clock. */
+  readonly at: number
+  /** On the disk. */
+  readonly bytes: number
+  readonly tables: number
+  readonly rows: number
+}
+
+export interface DumpsStatus {
+  /** Whether `dump_schedule` asks for any. */
+  readonly scheduled: boolean
+  readonly kept: number
+  readonly newest: DumpStatus | null
+  /** Unix ms; null: none comes. */
+  readonly nextAt: number | null
+  readonly running: boolean
+  /** For how long one has been due that is not there; null: none is. */
+  readonly owedForMs: number | null
+  /** Why the last attempt gave none; null: it did, or there was none. */
+  readonly problem: { readonly code: ErrorCode; readonly message: string; readonly nextStep: string } | null
+}
+
+/** What `dumps now` hears. */
+export type DumpEvent =
+  /** At most some a second: compressed bytes that have come. */
+  | { readonly type: 'progress'; readonly bytes: number }
+  | { readonly type: 'end'; readonly dump: DumpStatus }
+  | { readonly type: 'error'; readonly error: ControlError }
 
 /** One head that was recorded here. */
 export interface HeadLogEntry {

@@ -10,6 +10,7 @@
  *   TREES     empty: no more commits, trees follow
  *   TREE      id (20): the tree of this commit begins
  *   ALIVE     empty: the sender is working; nothing to send yet
+ *   DUMP PART DUMPED FAILED  of a dump of the database: dump-messages.ts
  *   END       JSON, last: totals, and a MAC over all frames whose content does not prove itself
  *
  * A stream that ends without END was cut, by the network or by an error at the sender.
@@ -33,6 +34,10 @@ export const FRAME = {
   tree: 8,
   alive: 9,
   end: 10,
+  dump: 11,
+  part: 12,
+  dumped: 13,
+  failed: 14,
 } as const
 
 export type FrameType = (typeof FRAME)[keyof typeof FRAME]

@@ -6,6 +6,7 @@
  *     GET  /v1/listing                  -> binary, encodeListing
  *     POST /v1/delta   DeltaRequest     -> frames, in chunks (chunks.ts): LIBRARY, COMMIT..., TREES, (TREE objects...)..., END
  *     POST /v1/objects ObjectsRequest   -> frames, in chunks: objects or ABSENT in the order asked, END
+ *     POST /v1/dump                     -> frames, in chunks: a dump of the database (dump-messages.ts), END
  *
  * Everything received is parsed here once and bounded; past this module it is trusted to be of its shape.
  */
@@ -147,7 +148,14 @@ export function decodeRemoteError(payload: Buffer, who: 'primary' | 'backup' = '
   const message = typeof json['message'] === 'string' ? printable(json['message'].slice(0, 500)) : 'no reason given'
   const code = isErrorCode(json['code']) ? json['code'] : 'PRIMARY_FAILED'
   // INTERNAL and DATABASE_DOWN over there are not ours: say whose they are
-  const ours = new Set<ErrorCode>(['TOKEN_MISMATCH', 'CLOCK_SKEW', 'PROTOCOL_VERSION', 'LIBRARY_GONE', 'STOPPING'])
+  const ours = new Set<ErrorCode>([
+    'TOKEN_MISMATCH',
+    'CLOCK_SKEW',
+    'PROTOCOL_VERSION',
+    'LIBRARY_GONE',
+    'STOPPING',
+    'DUMP_FAILED',
+  ])
   return new BackupError(ours.has(code) ? code : 'PRIMARY_FAILED', `the ${who} says: ${message}`, { code })
 }
 

@@ -22,6 +22,7 @@ const input = (differs: Partial<OverdueInput> = {}): OverdueInput => ({
   agents: [],
   sweep: { intervalMs: HOUR, succeededAt: NOW - HOUR, owedSince: undefined },
   libraries: [],
+  dumps: null,
   ...differs,
 })
 const what = (differs: Partial<OverdueInput>) => overdue(input(differs), NOW).map(late => late.what)
@@ -107,4 +108,22 @@ t.test('overdue: of many libraries the one that has waited longest is named and 
   }
   const libraries = [...states.all()]
   t.match(overdue(input({ libraries }), NOW), [{ what: 'library', message: /000000000003 .*, and 1 more$/ }])
+})
+
+t.test('overdue: a dump that has been due for longer than rpo, with why there is none', async t => {
+  const problem = { code: 'DUMP_FAILED' as const, message: 'run mariadb-dump: it warned', nextStep: 'mend it' }
+  const dumps = {
+    scheduled: true,
+    kept: 0,
+    newest: null,
+    nextAt: NOW,
+    running: false,
+    owedForMs: 2 * HOUR + 1,
+    problem,
+  }
+  t.match(overdue(input({ dumps }), NOW), [
+    { what: 'dump', forMs: 2 * HOUR + 1, message: /none.*it warned/, nextStep: 'mend it' },
+  ])
+  t.strictSame(what({ dumps: { ...dumps, owedForMs: 2 * HOUR } }), [], 'within rpo it is only tried again')
+  t.strictSame(what({ dumps: { ...dumps, owedForMs: null } }), [])
 })

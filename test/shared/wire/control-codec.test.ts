@@ -3,12 +3,13 @@ import t from 'tap'
 import { BackupError, errorCodes } from '../../../src/shared/errors.js'
 import {
   decodeControlError,
+  decodeDumpEvent,
   decodeStatusReport,
   decodeSyncEvent,
   decodeSyncRequest,
 } from '../../../src/shared/wire/control-codec.js'
 import { PHOTOS } from '../../support/control.js'
-import type { LibraryStatus, StatusReport, SyncEvent } from '../../../src/shared/wire/control-messages.js'
+import type { DumpEvent, LibraryStatus, StatusReport, SyncEvent } from '../../../src/shared/wire/control-messages.js'
 
 const bytes = (value: unknown) => Buffer.from(JSON.stringify(value))
 
@@ -52,6 +53,7 @@ const library: fc.Arbitrary<LibraryStatus> = fc.record({
   progress: orNull(progress),
 })
 const ids = fc.array(id, { maxLength: 3 })
+const dump = fc.record({ id: text, at: count, bytes: count, tables: count, rows: count })
 const statusReport: fc.Arbitrary<StatusReport> = fc.record(
   {
     version: text,
@@ -86,9 +88,20 @@ const statusReport: fc.Arbitrary<StatusReport> = fc.record(
     }),
     syncing: ids,
     failed: ids,
+    dumps: orNull(
+      fc.record({
+        scheduled: fc.boolean(),
+        kept: count,
+        newest: orNull(dump),
+        nextAt: orNull(count),
+        running: fc.boolean(),
+        owedForMs: orNull(count),
+        problem: orNull(fc.record(problem)),
+      }),
+    ),
     libraries: fc.array(library, { maxLength: 3 }),
   },
-  { requiredKeys: ['version', 'at', 'primary', 'overdue', 'counts', 'syncing', 'failed'] },
+  { requiredKeys: ['version', 'at', 'primary', 'overdue', 'counts', 'syncing', 'failed', 'dumps'] },
 )
 const controlError = fc.record({ ...problem, candidates: ids }, { requiredKeys: ['code', 'message', 'nextStep'] })
 const event: fc.Arbitrary<SyncEvent> = fc.oneof(
@@ -96,6 +109,11 @@ const event: fc.Arbitrary<SyncEvent> = fc.oneof(
   fc.record({ type: fc.constant('progress' as const), librariesDone: count, progress }),
   fc.record({ type: fc.constant('library' as const), library }),
   fc.record({ type: fc.constant('end' as const), synchronized: count, failed: count }),
+  fc.record({ type: fc.constant('error' as const), error: controlError }),
+)
+const dumpEvent: fc.Arbitrary<DumpEvent> = fc.oneof(
+  fc.record({ type: fc.constant('progress' as const), bytes: count }),
+  fc.record({ type: fc.constant('end' as const), dump }),
   fc.record({ type: fc.constant('error' as const), error: controlError }),
 )
 
@@ -108,6 +126,7 @@ const DECODERS = [
   },
   { name: 'a status report', code: 'PROTOCOL_BROKEN', decode: decodeStatusReport, good: statusReport },
   { name: 'a sync event', code: 'PROTOCOL_BROKEN', decode: decodeSyncEvent, good: event },
+  { name: 'a dump event', code: 'PROTOCOL_BROKEN', decode: decodeDumpEvent, good: dumpEvent },
   { name: 'a refusal', code: 'PROTOCOL_BROKEN', decode: decodeControlError, good: controlError },
 ] as const
 
@@ -152,6 +171,7 @@ t.test('control: what one side writes is what the other reads', async t => {
   }
   same(statusReport, decodeStatusReport)
   same(event, decodeSyncEvent)
+  same(dumpEvent, decodeDumpEvent)
   same(controlError, decodeControlError)
 })
 

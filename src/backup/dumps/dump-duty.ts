@@ -1,0 +1,184 @@
+/**
+ * Taking dumps when they are due, and letting old ones go.
+ *
+ * A dump is due when a slot of the schedule lies between the newest one and
+ * now, or when there is none at all: what was missed, asleep or without a
+ * primary, is made up at once. An attempt that fails is made again, with
+ * backoff, until there is one.
+ */
+
+import { asBackupError, isAbort } from '../../shared/errors.js'
+import { limit } from '../../shared/limit.js'
+import { startLoop } from '../../shared/lifecycle.js'
+import { slotAfter } from '../../shared/slots.js'
+import { Bell, backoffMs } from '../../shared/timing.js'
+import { nextStep } from '../control/next-step.js'
+import { bytesOf, rowsOf } from './dump-manifest.js'
+import { sortOut } from './retention.js'
+import { takeDump } from './take-dump.js'
+import type { DumpSchedule, KeepDumps } from '../../shared/config.js'
+import type { BackupError } from '../../shared/errors.js'
+import type { Log } from '../../shared/log.js'
+import type { DumpStatus, DumpsStatus } from '../../shared/wire/control-messages.js'
+import type { Dump } from './dump-manifest.js'
+import type { DumpStore } from './dump-store.js'
+import type { DumpSource } from './take-dump.js'
+
+const RETRY = { first: 5_000, max: 10 * 60_000 }
+/** Timers stand still while a host sleeps, and a verdict can make a dump due: both are looked at anew so often. */
+const LOOK_MS = 5_000
+
+export interface DumpDutyOptions {
+  readonly source: DumpSource
+  readonly store: DumpStore
+  /** Null: only when somebody asks. */
+  readonly schedule: DumpSchedule | null
+  readonly keep: KeepDumps
+  readonly log: Log
+  readonly onDeath: (error: unknown) => void
+  /** Unix ms. */
+  readonly now?: () => number
+}
+
+export class DumpDuty implements AsyncDisposable {
+  readonly #options: DumpDutyOptions
+  readonly #now: () => number
+  readonly #startedAt: number
+  readonly #bell = new Bell()
+  readonly #inTurn = limit(1)
+  readonly #stopping = new AbortController()
+  readonly #asked = new Set<Promise<unknown>>()
+  readonly #loop: AsyncDisposable
+  #running = false
+  #problem: BackupError | undefined
+  /** The broken manifest that was last complained of. */
+  #complained = ''
+
+  constructor(options: DumpDutyOptions) {
+    this.#options = options
+    this.#now = options.now ?? Date.now
+    this.#startedAt = this.#now()
+    this.#loop = startLoop(signal => this.#run(signal), options.onDeath)
+  }
+
+  status(): DumpsStatus {
+    const { schedule, store } = this.#options
+    const { dumps } = store.list()
+    const [newest] = dumps
+    const dueAt = this.#dueAt()
+    const now = this.#now()
+    const problem = this.#problem
+    return {
+      scheduled: schedule !== null,
+      kept: dumps.length,
+      newest: newest ? dumpStatus(newest.dump) : null,
+      nextAt: Number.isFinite(dueAt) ? dueAt : null,
+      running: this.#running,
+      owedForMs: now > dueAt ? Math.round(now - dueAt) : null,
+      problem: problem ? { code: problem.code, message: problem.message, nextStep: nextStep(problem.code) } : null,
+    }
+  }
+
+  /** One dump, now; waits for the one that is under way before. */
+  async now(onBytes: (bytes: number) => void, signal: AbortSignal): Promise<DumpStatus> {
+    const both = AbortSignal.any([signal, this.#stopping.signal])
+    const taking = this.#inTurn(() => this.#take('manual', onBytes, both), both)
+    this.#asked.add(taking)
+    try {
+      return dumpStatus(await taking)
+    } finally {
+      this.#asked.delete(taking)
+      this.#bell.ring() // what was due may be no more
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopping.abort()
+    await this.#loop[Symbol.asyncDispose]()
+    await Promise.allSettled(this.#asked)
+  }
+
+  /** Unix ms; Infinity: never. */
+  #dueAt(): number {
+    const { schedule, store } = this.#options
+    if (!schedule) return Infinity
+    const newest = store.list().dumps.find(({ verdict }) => !verdict?.damage)
+    if (!newest) return this.#startedAt
+    // a clock that was set back must not leave us waiting for a slot of the future that has been
+    return slotAfter(schedule.pattern, schedule.timeZone, Math.min(newest.dump.askedAt, this.#now()))
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    let failures = 0
+    let notBefore = 0
+    for (;;) {
+      const wait = Math.max(this.#dueAt() - this.#now(), notBefore - performance.now())
+      if (wait > 0) {
+        await this.#bell.wait(Math.min(wait, LOOK_MS), signal)
+        continue
+      }
+      try {
+        await this.#inTurn(() => this.#takeIfDue(signal), signal)
+        failures = 0
+      } catch (error) {
+        if (isAbort(error) && signal.aborted) throw error
+        notBefore = performance.now() + backoffMs(failures++, RETRY)
+      }
+    }
+  }
+
+  async #takeIfDue(signal: AbortSignal): Promise<void> {
+    if (this.#dueAt() <= this.#now()) await this.#take('schedule', () => {}, signal)
+  }
+
+  async #take(cause: Dump['cause'], onBytes: (bytes: number) => void, signal: AbortSignal): Promise<Dump> {
+    const { source, store, log } = this.#options
+    this.#running = true
+    try {
+      const dump = await takeDump({ source, store, now: this.#now }, cause, onBytes, signal)
+      this.#problem = undefined
+      log.info(
+        { dump: dump.id, bytes: bytesOf(dump), rows: rowsOf(dump), ms: dump.endedAt - dump.askedAt, cause },
+        'dump kept',
+      )
+      this.#letGo()
+      return dump
+    } catch (error) {
+      if (isAbort(error)) throw error
+      const problem = asBackupError(error)
+      if (problem.message !== this.#problem?.message) {
+        log.warn({ code: problem.code, reason: problem.message, cause }, 'no dump could be taken')
+      }
+      this.#problem = problem
+      throw problem
+    } finally {
+      this.#running = false
+    }
+  }
+
+  /** A dump that cannot be removed is no reason to call the new one a failure. */
+  #letGo(): void {
+    const { store, keep, schedule, log } = this.#options
+    const { dumps, broken } = store.list()
+    for (const { dump } of sortOut(dumps, keep, schedule?.timeZone ?? null).removed) {
+      try {
+        store.remove(dump.id)
+        log.info({ dump: dump.id }, 'dump removed: no keep_ rule holds it any more')
+      } catch (error) {
+        const { code, message } = asBackupError(error)
+        log.warn({ code, reason: message }, 'a dump could not be removed')
+      }
+    }
+    const complaint = broken.map(({ message }) => message).join('; ')
+    if (complaint !== '' && complaint !== this.#complained) log.warn({ reason: complaint }, 'a dump cannot be read')
+    this.#complained = complaint
+  }
+}
+
+const dumpStatus = (dump: Dump): DumpStatus => ({
+  id: dump.id,
+  at: dump.askedAt,
+  bytes: bytesOf(dump),
+  tables: dump.tables.length,
+  rows: rowsOf(dump),
+})

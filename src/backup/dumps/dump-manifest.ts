@@ -1,0 +1,106 @@
+/** What is known of a dump that is kept here: `manifest.json` beside its parts, written once and never changed. */
+
+import { BackupError, reason } from '../../shared/errors.js'
+import { DUMP_PARTS_MAX, isPartName } from '../../shared/wire/dump-messages.js'
+import type { DumpEngine, DumpHeader } from '../../shared/wire/dump-messages.js'
+
+export interface KeptPart {
+  /** As the agent called it; the file is `<index>.zst`. */
+  readonly name: string
+  /** Of the file, compressed. */
+  readonly bytes: number
+  /** Of the file, hex. */
+  readonly sha256: string
+}
+
+export interface TableCount {
+  readonly database: string
+  readonly table: string
+  readonly rows: number
+}
+
+export interface Dump extends DumpHeader {
+  /** When it was asked for, as 20261121T140310Z; `-2` and so on follows in the same second. */
+  readonly id: string
+  /** By our clock, Unix ms: the snapshot is of a moment between the two. */
+  readonly askedAt: number
+  readonly endedAt: number
+  readonly cause: 'schedule' | 'manual'
+  readonly parts: readonly KeptPart[]
+  /** Counted in what was written here. */
+  readonly tables: readonly TableCount[]
+}
+
+const VERSION = 1
+export const DUMP_ID = /^\d{8}T\d{6}Z(-\d{1,4})?$/
+
+export const dumpId = (at: number, attempt = 1): string =>
+  `${new Date(at).toISOString().replace(/[-:]|\.\d+/g, '')}${attempt === 1 ? '' : `-${attempt}`}`
+
+export const encodeManifest = (dump: Dump): Buffer =>
+  Buffer.from(`${JSON.stringify({ version: VERSION, ...dump }, null, 1)}\n`, 'utf8')
+
+/** @throws BackupError DUMP_DAMAGED */
+export function decodeManifest(id: string, bytes: Buffer): Dump {
+  try {
+    const json = fields(JSON.parse(bytes.toString('utf8')))
+    if (json['version'] !== VERSION) throw new TypeError('it is of another version of this program')
+    if (json['id'] !== id) throw new TypeError('it is of another dump')
+    return {
+      id,
+      engine: oneOf<DumpEngine>(json['engine'], ['mysql', 'sqlite']),
+      server: text(json['server']),
+      tool: text(json['tool']),
+      databases: list(json['databases'], text),
+      absent: list(json['absent'], text),
+      askedAt: count(json['askedAt']),
+      endedAt: count(json['endedAt']),
+      cause: oneOf(json['cause'], ['schedule', 'manual'] as const),
+      parts: list(json['parts'], keptPart).slice(0, DUMP_PARTS_MAX),
+      tables: list(json['tables'], tableCount),
+    }
+  } catch (error) {
+    throw new BackupError('DUMP_DAMAGED', `read the manifest of dump ${id}: ${reason(error)}`, {}, { cause: error })
+  }
+}
+
+function keptPart(value: unknown): KeptPart {
+  const { name, bytes, sha256 } = fields(value)
+  if (!isPartName(name)) throw new TypeError('a part has no name')
+  if (typeof sha256 !== 'string' || !/^[0-9a-f]{64}$/.test(sha256)) throw new TypeError('a part has no checksum')
+  return { name, bytes: count(bytes), sha256 }
+}
+
+function tableCount(value: unknown): TableCount {
+  const { database, table, rows } = fields(value)
+  return { database: text(database), table: text(table), rows: count(rows) }
+}
+
+function fields(value: unknown): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new TypeError('it has no fields')
+  return value as Record<string, unknown>
+}
+
+function text(value: unknown): string {
+  if (typeof value !== 'string') throw new TypeError('a text is none')
+  return value
+}
+
+function count(value: unknown): number {
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) throw new TypeError('a number is none')
+  return value
+}
+
+function oneOf<T extends string>(value: unknown, words: readonly T[]): T {
+  const word = words.find(w => w === value)
+  if (word === undefined) throw new TypeError(`one of ${words.join(', ')} is expected`)
+  return word
+}
+
+function list<T>(value: unknown, read: (item: unknown) => T): T[] {
+  if (!Array.isArray(value)) throw new TypeError('a list is none')
+  return value.map(read)
+}
+
+export const bytesOf = ({ parts }: Dump): number => parts.reduce((sum, { bytes }) => sum + bytes, 0)
+export const rowsOf = ({ tables }: Dump): number => tables.reduce((sum, { rows }) => sum + rows, 0)

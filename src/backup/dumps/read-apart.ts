@@ -1,0 +1,33 @@
+/** Starts the thread that reads a dump, and waits for what it has found. */
+
+import { Worker } from 'node:worker_threads'
+import { BackupError } from '../../shared/errors.js'
+import type { ErrorCode } from '../../shared/errors.js'
+import type { TableCount } from './dump-manifest.js'
+import type { DumpOnDisk } from './read-dump.js'
+
+export interface ReadingOrder {
+  readonly dump: DumpOnDisk
+  readonly scratch: string
+}
+
+export type ReadingAnswer =
+  { readonly tables: readonly TableCount[] } | { readonly code: ErrorCode; readonly message: string }
+
+/** As `readDump`. When it settles, the thread has ended. */
+export async function readApart(order: ReadingOrder, signal: AbortSignal): Promise<readonly TableCount[]> {
+  signal.throwIfAborted()
+  const worker = new Worker(new URL('./reading-thread.js', import.meta.url), { workerData: order })
+  try {
+    const answer = await new Promise<ReadingAnswer>((resolve, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
+      worker.once('message', resolve)
+      worker.once('error', reject)
+      worker.once('exit', () => reject(new Error('the thread that reads a dump ended')))
+    })
+    if ('tables' in answer) return answer.tables
+    throw new BackupError(answer.code, answer.message)
+  } finally {
+    await worker.terminate()
+  }
+}

@@ -1,0 +1,146 @@
+/**
+ * Reads what mariadb-dump or mysqldump writes: how many rows each table has, and whether it was written to its end.
+ *
+ * It follows the tool's own form and is no parser of SQL: statements begin on a
+ * line of their own, rows stand in parentheses after VALUES, and nothing but
+ * strings can hold a parenthesis. Gigabytes pass through a few kilobytes.
+ */
+
+import type { TableCount } from './dump-manifest.js'
+
+const [LF, QUOTE, BACKSLASH, OPEN, CLOSE, SEMICOLON] = [0x0a, 0x27, 0x5c, 0x28, 0x29, 0x3b]
+/** Of a line, so much is looked at: names have 64 characters. */
+const LINE_BYTES_KEPT = 1024
+/** The columns of a table stand before VALUES: 4,096 names of 64 characters in quotes. */
+const HEAD_BYTES_MAX = 512 * 1024
+
+const USE = /^USE `((?:[^`]|``)+)`;/
+const CREATE = /^CREATE TABLE `((?:[^`]|``)+)` \(/
+/** Columns are named where some are generated. */
+const INSERT = /^INSERT (?:IGNORE )?INTO `((?:[^`]|``)+)`(?: \((?:`(?:[^`]|``)+`,? ?)+\))? VALUES/
+const COMPLETED = /^-- Dump completed/
+const DELIMITER = /^DELIMITER (\S+)/
+const NAME = (quoted: string): string => quoted.replaceAll('``', '`')
+
+/** Where in the rows of an INSERT the bytes have ended so far. */
+interface OpenInsert {
+  readonly count: { rows: number }
+  depth: number
+  quoted: boolean
+  escaped: boolean
+}
+
+export class SqlRows {
+  readonly #tables = new Map<string, { database: string; table: string; rows: number }>()
+  #database = ''
+  /** The bodies of triggers and routines are nobody's rows. */
+  #inBody = false
+  /** What has come of the line, up to LINE_BYTES_KEPT or, of an INSERT, up to VALUES. */
+  #line = ''
+  #insert: OpenInsert | undefined
+  #completed = false
+
+  push(chunk: Buffer): void {
+    for (let at = 0; at < chunk.byteLength;) at = this.#insert ? this.#readRows(chunk, at) : this.#readLine(chunk, at)
+  }
+
+  /** Whether the last line was the one that the tool ends with. */
+  get completed(): boolean {
+    return this.#completed && this.#line === '' && !this.#insert
+  }
+
+  tables(): TableCount[] {
+    return [...this.#tables.values()]
+  }
+
+  /** Where to go on. */
+  #readLine(chunk: Buffer, from: number): number {
+    const end = chunk.indexOf(LF, from)
+    const to = end < 0 ? chunk.byteLength : end
+    const most = this.#insertBegan ? HEAD_BYTES_MAX : LINE_BYTES_KEPT
+    const room = Math.max(0, most - this.#line.length)
+    const text = chunk.toString('latin1', from, Math.min(to, from + room))
+    const before = this.#line.length
+    this.#line += text
+    const insert = this.#insertBegan ? INSERT.exec(this.#line) : null
+    if (insert) return this.#beginRows(insert[1] as string, from + insert[0].length - before)
+    if (end < 0) return to
+    this.#endLine()
+    return end + 1
+  }
+
+  get #insertBegan(): boolean {
+    return !this.#inBody && this.#line.startsWith('INSERT ')
+  }
+
+  #beginRows(table: string, at: number): number {
+    this.#line = ''
+    this.#completed = false
+    this.#insert = { count: this.#count(NAME(utf8(table))), depth: 0, quoted: false, escaped: false }
+    return at
+  }
+
+  #readRows(chunk: Buffer, from: number): number {
+    const insert = this.#insert as OpenInsert
+    let { depth } = insert
+    let at = from
+    while (at < chunk.byteLength) {
+      if (insert.quoted) {
+        at = readString(chunk, at, insert)
+        continue
+      }
+      const byte = chunk[at++]
+      if (byte === QUOTE) insert.quoted = true
+      else if (byte === OPEN) {
+        if (depth++ === 0) insert.count.rows += 1
+      } else if (byte === CLOSE) depth -= 1
+      else if (byte === SEMICOLON && depth === 0) {
+        this.#insert = undefined
+        break
+      }
+    }
+    insert.depth = depth
+    return at
+  }
+
+  #endLine(): void {
+    const line = this.#line
+    this.#line = ''
+    if (line === '') return
+    this.#completed = COMPLETED.test(line)
+    const delimiter = DELIMITER.exec(line)?.[1]
+    if (delimiter !== undefined) this.#inBody = delimiter !== ';'
+    if (this.#inBody) return
+    const database = USE.exec(line)?.[1]
+    if (database !== undefined) this.#database = NAME(utf8(database))
+    const table = CREATE.exec(line)?.[1]
+    if (table !== undefined) this.#count(NAME(utf8(table)))
+  }
+
+  #count(table: string): { rows: number } {
+    const key = `${this.#database}\n${table}`
+    let count = this.#tables.get(key)
+    if (!count) this.#tables.set(key, (count = { database: this.#database, table, rows: 0 }))
+    return count
+  }
+}
+
+/** To the string's end, or the chunk's. Where to go on. */
+function readString(chunk: Buffer, from: number, insert: OpenInsert): number {
+  let at = from
+  if (insert.escaped) at += 1
+  insert.escaped = false
+  while (at < chunk.byteLength) {
+    const byte = chunk[at++]
+    if (byte === BACKSLASH) at += 1
+    else if (byte === QUOTE) {
+      insert.quoted = false
+      return at
+    }
+  }
+  insert.escaped = at > chunk.byteLength
+  return chunk.byteLength
+}
+
+/** Lines are kept byte by byte, so that a chunk may end within a character. */
+const utf8 = (bytes: string): string => Buffer.from(bytes, 'latin1').toString('utf8')

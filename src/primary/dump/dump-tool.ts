@@ -1,0 +1,101 @@
+/** The servers' own dump tool: which one is installed, what it is told, and what it says. */
+
+import { execFile } from 'node:child_process'
+import { accessSync, constants } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { promisify } from 'node:util'
+import { BackupError, reason } from '../../shared/errors.js'
+import type { DatabaseConfig } from '../../shared/catalog/database-config.js'
+
+const run = promisify(execFile)
+
+/** MariaDB's own name first: under the other one, newer ones complain of being called so. */
+const TOOLS = ['mariadb-dump', 'mysqldump']
+
+export interface DumpTool {
+  readonly path: string
+  /** Its own words: "mariadb-dump from 11.8.3-MariaDB, client 10.19". */
+  readonly version: string
+}
+
+/** @throws BackupError DUMP_FAILED when none is installed, or does not run */
+export async function findDumpTool(env: NodeJS.ProcessEnv = process.env): Promise<DumpTool> {
+  const path = TOOLS.flatMap(name => (env['PATH'] ?? '').split(delimiter).map(dir => join(dir, name))).find(isProgram)
+  if (path === undefined) {
+    throw new BackupError(
+      'DUMP_FAILED',
+      `find ${TOOLS.join(' or ')}: neither is in PATH on the primary; install mariadb-client (or the client of your MySQL)`,
+    )
+  }
+  try {
+    const { stdout } = await run(path, ['--version'])
+    const [line = ''] = stdout.split('\n')
+    return { path, version: line.replace(path, path.split('/').at(-1) ?? path).trim() }
+  } catch (error) {
+    throw new BackupError('DUMP_FAILED', `run ${path} --version: ${reason(error)}`, {}, { cause: error })
+  }
+}
+
+function isProgram(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/**
+ * One snapshot over all databases. `ignored`: `db.table`. Tablespaces would need the PROCESS privilege, and say nothing
+ * that a restore needs.
+ */
+export function dumpArguments(
+  tool: DumpTool,
+  optionFile: string,
+  databases: readonly string[],
+  ignored: readonly string[],
+): string[] {
+  const isMariadb = /mariadb/i.test(tool.version)
+  return [
+    `--defaults-file=${optionFile}`, // first, or it is not obeyed
+    '--single-transaction',
+    '--quick',
+    '--hex-blob',
+    '--routines',
+    '--triggers',
+    '--events',
+    '--no-tablespaces',
+    '--default-character-set=utf8mb4',
+    '--max-allowed-packet=1G',
+    // Oracle's asks for what MariaDB does not have, and would make the copy claim the primary's transactions
+    ...(isMariadb ? [] : ['--column-statistics=0', '--set-gtid-purged=OFF']),
+    ...ignored.map(table => `--ignore-table=${table}`),
+    '--databases',
+    ...databases,
+  ]
+}
+
+/** For a file of mode 0600: what is on a command line, everybody on the host can read. */
+export function optionFileText(config: DatabaseConfig & { readonly type: 'mysql' }): string {
+  const { host, port, unixSocket, user, password } = config
+  const where =
+    unixSocket === undefined
+      ? [`host=${quoted(host)}`, `port=${port}`, 'protocol=tcp']
+      : [`socket=${quoted(unixSocket)}`]
+  return ['[client]', `user=${quoted(user)}`, `password=${quoted(password)}`, ...where, ''].join('\n')
+}
+
+/** As the client library reads option files: in quotes, with a backslash before itself and before quotes. */
+const quoted = (text: string): string => `"${text.replace(/["\\]/g, '\\$&')}"`
+
+/** The tool says this of its own name, and nothing of the dump. */
+const HARMLESS = [/Deprecated program name/i]
+
+/** What it complained of, as one line; empty: nothing. Whoever warns has left something out. */
+export const complaints = (stderr: string): string =>
+  stderr
+    .split('\n')
+    .map(line => line.trim())
+    .filter(line => line !== '' && !HARMLESS.some(pattern => pattern.test(line)))
+    .join('; ')
+    .slice(0, 400)

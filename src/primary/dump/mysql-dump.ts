@@ -1,0 +1,94 @@
+/**
+ * A dump of MySQL or MariaDB by the server's own tool: one snapshot over all databases, straight from its standard
+ * output to whoever takes it. Only a file with the credentials lies here meanwhile, for nobody else to read.
+ */
+
+import { spawn } from 'node:child_process'
+import { rmSync, writeFileSync } from 'node:fs'
+import { setPriority } from 'node:os'
+import { join } from 'node:path'
+import { BackupError, reason } from '../../shared/errors.js'
+import { CORE_TABLES } from './dump-source.js'
+import { complaints, dumpArguments, findDumpTool, optionFileText } from './dump-tool.js'
+import { expectDumpable } from './mysql-databases.js'
+import type { ChildProcessByStdio } from 'node:child_process'
+import type { Readable } from 'node:stream'
+import type { DumpSink, TakeDump } from './dump-source.js'
+import type { DumpTool } from './dump-tool.js'
+import type { MysqlConfig } from './mysql-databases.js'
+
+/** The server goes before: a dump may take longer. */
+const NICENESS = 10
+const COMPLAINTS_MAX = 16 * 1024
+/** Of the only part. */
+const TABLES = 'tables.sql'
+
+export interface MysqlDumpOptions {
+  readonly database: MysqlConfig
+  /** Seafile's own first. */
+  readonly databases: () => readonly string[]
+  readonly stateDir: string
+}
+
+export function mysqlDump({ database, databases: databasesNow, stateDir }: MysqlDumpOptions): TakeDump {
+  const optionFile = join(stateDir, 'dump.cnf') // one name: what a killed agent leaves, the next one writes over
+  return async (sink, signal) => {
+    const tool = await findDumpTool()
+    const databases = databasesNow()
+    const server = await expectDumpable(database, databases)
+    signal.throwIfAborted()
+    await sink.header({ engine: 'mysql', server, tool: tool.version, databases, absent: [] })
+    await sink.part(TABLES)
+    rmSync(optionFile, { force: true }) // its mode is given only when it is made
+    try {
+      writeFileSync(optionFile, optionFileText(database), { mode: 0o600, flag: 'wx' })
+      const ignored = CORE_TABLES.map(table => `${database.dbName}.${table}`)
+      await runTool(tool, dumpArguments(tool, optionFile, databases, ignored), sink, signal)
+    } finally {
+      rmSync(optionFile, { force: true })
+    }
+  }
+}
+
+async function runTool(tool: DumpTool, args: readonly string[], sink: DumpSink, signal: AbortSignal): Promise<void> {
+  const child = spawn(tool.path, args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { PATH: process.env['PATH'], LC_ALL: 'C' }, // MYSQL_PWD and the like are not ours to hand on
+  })
+  const ended = endOf(child)
+  const kill = () => child.kill('SIGKILL')
+  signal.addEventListener('abort', kill, { once: true })
+  try {
+    lowerPriority(child.pid)
+    for await (const chunk of child.stdout as AsyncIterable<Buffer>) await sink.bytes(chunk)
+    const problem = await ended
+    signal.throwIfAborted()
+    if (problem !== undefined) throw new BackupError('DUMP_FAILED', `run ${tool.path}: ${problem}`)
+  } finally {
+    signal.removeEventListener('abort', kill)
+    kill()
+    await ended
+  }
+}
+
+/** Why there is no dump; undefined: all of it was written. Never rejects. */
+function endOf(child: ChildProcessByStdio<null, Readable, Readable>): Promise<string | undefined> {
+  let said = ''
+  child.stderr.on('data', (chunk: Buffer) => (said = (said + chunk.toString('utf8')).slice(0, COMPLAINTS_MAX)))
+  return new Promise(resolve => {
+    child.on('error', error => resolve(reason(error)))
+    child.on('close', (code, killed) => {
+      const words = complaints(said)
+      if (code === 0) return resolve(words === '' ? undefined : `it warned: ${words}`)
+      resolve(`it ended with ${killed ?? code}: ${words || 'it gave no reason'}`)
+    })
+  })
+}
+
+function lowerPriority(pid: number | undefined): void {
+  try {
+    if (pid !== undefined) setPriority(pid, NICENESS)
+  } catch {
+    // it has ended already, and says why itself
+  }
+}
