@@ -17,6 +17,7 @@ import { EXIT, NoDaemon, exitCodeOf } from './cmd/exit.js'
 import { renderError } from './cmd/render.js'
 import { libraries, log, status, sync } from './cmd/verbs.js'
 import type { ExitCode } from './cmd/exit.js'
+import type { RestoreOptions } from './cmd/restore.js'
 import type { StatusOptions } from './cmd/verbs.js'
 
 interface WhereFlags {
@@ -118,6 +119,7 @@ function commandLine({ run, runAlone }: Runners, signal: AbortSignal) {
       return run(client => sync(client, { library: library ?? null, force, full }, { json }, signal))
     })
   addDumpVerbs(program, { run, runAlone }, signal)
+  addRestoreVerb(program, { run, runAlone }, signal)
   return program
 }
 
@@ -163,6 +165,26 @@ function addDumpVerbs(program: Command, { run, runAlone }: Runners, signal: Abor
     .option(...json)
     .action((options: { dryRun: boolean; json: boolean }) =>
       runAlone(async flags => (await dumpVerbs()).prune(flags, options)),
+    )
+}
+
+function addRestoreVerb(program: Command, { runAlone }: Runners, signal: AbortSignal): void {
+  const several = (value: string, before: readonly string[]) => [...before, value]
+  program
+    .command('restore')
+    .description('a complete seafile-data and its databases of an instant, in a directory of its own; needs no daemon')
+    .requiredOption('--to <dir>', 'a directory that is not there yet')
+    .option('--at <when>', '"2026-11-20 14:03:10 Europe/Paris", 2026-11-20T13:03:10Z, or latest', 'latest')
+    .option('--library <id>', 'only this one; may be given again', several, [])
+    .option('--database <file>', 'option file ([client]) of the server for the tables of a MySQL dump')
+    .option('--without-tables', 'libraries alone', false)
+    .option('--with-deleted', 'also libraries that the primary had deleted', false)
+    .option('--accept-holes', 'also libraries with missing or damaged objects', false)
+    .option('--dry-run', 'only say what would be restored, and what is lost by it', false)
+    .option('--force', 'write over databases of the same names on the server', false)
+    .option('--json', 'one JSON object a line', false)
+    .action((options: RestoreOptions) =>
+      runAlone(async flags => (await import('./cmd/restore.js')).restore(flags, options, signal)),
     )
 }
 

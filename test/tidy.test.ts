@@ -26,6 +26,10 @@ const ROOMS: ReadonlyArray<{ room: RegExp; may: readonly RegExp[] }> = [
   // works with no daemon: loaded only when it is asked for
   { room: /^scripts\/cmd\/verify\.ts$/, may: [/^scripts\/cmd\//, /^src\/backup\/verify\//, /^src\/shared\//] },
   { room: /^scripts\/cmd\/dumps\.ts$/, may: [/^scripts\/cmd\//, /^src\/backup\/dumps\//, /^src\/shared\//] },
+  {
+    room: /^scripts\/cmd\/restore\.ts$/,
+    may: [/^scripts\/cmd\//, /^src\/backup\/(restore|verify)\//, /^src\/shared\//],
+  },
   { room: /^scripts\/(seaf-backup-cmd\.ts|cmd\/)/, may: [/^scripts\/cmd\//, GROUND, WIRE] },
   { room: /^scripts\//, may: [/^scripts\//, /^src\/shared\//] },
 ]

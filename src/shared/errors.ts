@@ -68,6 +68,8 @@ const DISPOSITIONS = {
   DUMP_DAMAGED: 'operator',
   /** The command named no dump that is kept here. */
   DUMP_UNKNOWN: 'usage',
+  /** A restore could not be brought to its end; nothing half restored is left under its name. */
+  RESTORE_FAILED: 'operator',
   /** The command would have written over something. */
   TARGET_EXISTS: 'usage',
   /** The command named no library that is known, or more than one. */

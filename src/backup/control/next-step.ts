@@ -47,6 +47,8 @@ export function nextStep(code: ErrorCode, repo = '<library id>'): string {
       return 'mend on the primary what the message names; it is tried again by itself, or at once: seaf-backup-cmd dumps now'
     case 'DUMP_DAMAGED':
       return 'look into the kernel log of the backup, and take another one: seaf-backup-cmd dumps now'
+    case 'RESTORE_FAILED':
+      return 'mend what the message names, and run the same command again: what is there already is used'
     case 'DUMP_UNKNOWN':
       return 'list what is kept: seaf-backup-cmd dumps'
     case 'TARGET_EXISTS':

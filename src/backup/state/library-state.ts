@@ -134,6 +134,7 @@ export class LibraryStates {
   readonly #remove: Statement
   readonly #clearHoles: Statement
   readonly #addHole: Statement
+  readonly #notePresence: Statement
   readonly #log: HeadLog
 
   constructor(db: Db) {
@@ -149,6 +150,7 @@ export class LibraryStates {
     this.#addHole = db.prepare(
       'INSERT INTO hole (repo, id, kind, problem, path, place, accepted) VALUES (?, ?, ?, ?, ?, ?, ?)',
     )
+    this.#notePresence = db.prepare('INSERT INTO presence (repo, present, at) VALUES (?, ?, ?)')
     this.#log = new HeadLog(db)
     try {
       this.#load()
@@ -186,7 +188,7 @@ export class LibraryStates {
     // found by comparing, not by an event: since when it is so, nobody knows
     if (library.primaryHead !== listing.head) library.behindSince = undefined
     library.heardAt = askedAt
-    library.deleted = false
+    this.#isBack(library)
     library.primaryHead = listing.head === library.head ? library.head : listing.head // one text in memory, not two
     library.primaryDigest = listing.digest === library.digest ? library.digest : listing.digest
     if (!isBehind(library)) library.behindSince = undefined
@@ -201,13 +203,19 @@ export class LibraryStates {
     library.failure = null
     if (library.deleted) return
     library.deleted = true
-    this.#write(library, 'record a deletion on the primary')
+    this.#write(library, 'record a deletion on the primary', () => this.#notePresence.run(library.repo, 0, Date.now()))
+  }
+
+  #isBack(library: Library): void {
+    if (!library.deleted) return
+    library.deleted = false
+    this.#write(library, 'record a library that is back', () => this.#notePresence.run(library.repo, 1, Date.now()))
   }
 
   /** The primary's own rows say so, just now: when that is (performance.now()). */
   heard(library: Library, head: CommitId | null, digest: string): number {
     library.heardAt = performance.now()
-    library.deleted = false
+    this.#isBack(library)
     library.primaryHead = head
     library.primaryDigest = digest
     seenAt(library, library.heardAt)
@@ -253,7 +261,7 @@ export class LibraryStates {
       library.heardAt = recorded.heardAt
       library.primaryHead = recorded.rows.head
       library.primaryDigest = recorded.digest
-      library.deleted = false
+      this.#isBack(library)
     }
     // behind still, or again: by something that was heard of while this was pulled
     library.behindSince = isBehind(library) && library.behindSince !== undefined ? library.heardAt : undefined

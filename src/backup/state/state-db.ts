@@ -71,11 +71,21 @@ const MIGRATIONS: readonly string[] = [
      base_commit = json_extract(rows, '$.virtual.baseCommit')
    WHERE rows IS NOT NULL;
    ALTER TABLE library DROP COLUMN rows;`,
+  `CREATE TABLE presence (   -- when it was noticed that the primary has it no more, or has it again
+     id INTEGER PRIMARY KEY,
+     repo TEXT NOT NULL,
+     present INTEGER NOT NULL,
+     at INTEGER NOT NULL    -- Unix ms
+   );
+   CREATE INDEX presence_repo ON presence (repo, id);`,
 ]
+
+export const STATE_FILE = 'state.db'
+export const STATE_VERSION = MIGRATIONS.length
 
 /** Throws STATE_UNUSABLE when the file is damaged or of a newer program, DIRECTORY_UNUSABLE when it cannot be made. */
 export function openStateDb(stateDir: string): Database.Database {
-  const file = join(stateDir, 'state.db')
+  const file = join(stateDir, STATE_FILE)
   try {
     mkdirSync(stateDir, { recursive: true, mode: 0o700 })
     const db = new Database(file)

@@ -68,7 +68,7 @@ export class LibraryCheck {
     private readonly library: CheckedLibrary,
     private readonly options: CheckOptions,
     /** Called now and then on the way. */
-    private readonly onTurn: () => void,
+    private readonly onTurn: () => void | Promise<void>,
   ) {}
 
   async *findings(signal: AbortSignal): AsyncGenerator<Finding, void, undefined> {
@@ -136,7 +136,7 @@ export class LibraryCheck {
     const finding = this.options.readData ? this.#readBlock(ref, path) : this.#lookAtBlock(ref, path)
     if (finding) yield finding
     if (!this.options.readData) return
-    this.onTurn()
+    await this.onTurn()
     await new Promise<void>(resolve => setImmediate(resolve))
   }
 
@@ -163,7 +163,7 @@ export class LibraryCheck {
   async #turn(signal: AbortSignal): Promise<void> {
     if (++this.#sinceTurn < OBJECTS_PER_TURN) return
     this.#sinceTurn = 0
-    this.onTurn()
+    await this.onTurn()
     await new Promise<void>(resolve => setImmediate(resolve))
     signal.throwIfAborted()
   }

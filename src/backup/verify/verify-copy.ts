@@ -57,8 +57,8 @@ export async function verifyCopy(
       events.done(repo, null, { commits: 0, fs: 0, blocks: 0, bytes: 0 }, 0)
       continue
     }
-    const onTurn = () => events.progress(done, repos.length, repo, check.counts)
-    const check = new LibraryCheck(store, library, order, onTurn)
+    const onTurn = (): void => events.progress(done, repos.length, repo, check.counts)
+    const check: LibraryCheck = new LibraryCheck(store, library, order, onTurn)
     onTurn()
     let findings = 0
     for await (const finding of check.findings(signal)) {

@@ -1,11 +1,9 @@
 /** The servers' own dump tool: which one is installed, what it is told, and what it says. */
 
 import { execFile } from 'node:child_process'
-import { accessSync, constants } from 'node:fs'
-import { delimiter, join } from 'node:path'
 import { promisify } from 'node:util'
 import { BackupError, reason } from '../../shared/errors.js'
-import type { DatabaseConfig } from '../../shared/catalog/database-config.js'
+import { findProgram } from '../../shared/mysql-options.js'
 
 const run = promisify(execFile)
 
@@ -20,7 +18,7 @@ export interface DumpTool {
 
 /** @throws BackupError DUMP_FAILED when none is installed, or does not run */
 export async function findDumpTool(env: NodeJS.ProcessEnv = process.env): Promise<DumpTool> {
-  const path = TOOLS.flatMap(name => (env['PATH'] ?? '').split(delimiter).map(dir => join(dir, name))).find(isProgram)
+  const path = findProgram(TOOLS, env)
   if (path === undefined) {
     throw new BackupError(
       'DUMP_FAILED',
@@ -33,15 +31,6 @@ export async function findDumpTool(env: NodeJS.ProcessEnv = process.env): Promis
     return { path, version: line.replace(path, path.split('/').at(-1) ?? path).trim() }
   } catch (error) {
     throw new BackupError('DUMP_FAILED', `run ${path} --version: ${reason(error)}`, {}, { cause: error })
-  }
-}
-
-function isProgram(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK)
-    return true
-  } catch {
-    return false
   }
 }
 
@@ -74,19 +63,6 @@ export function dumpArguments(
     ...databases,
   ]
 }
-
-/** For a file of mode 0600: what is on a command line, everybody on the host can read. */
-export function optionFileText(config: DatabaseConfig & { readonly type: 'mysql' }): string {
-  const { host, port, unixSocket, user, password } = config
-  const where =
-    unixSocket === undefined
-      ? [`host=${quoted(host)}`, `port=${port}`, 'protocol=tcp']
-      : [`socket=${quoted(unixSocket)}`]
-  return ['[client]', `user=${quoted(user)}`, `password=${quoted(password)}`, ...where, ''].join('\n')
-}
-
-/** As the client library reads option files: in quotes, with a backslash before itself and before quotes. */
-const quoted = (text: string): string => `"${text.replace(/["\\]/g, '\\$&')}"`
 
 /** The tool says this of its own name, and nothing of the dump. */
 const HARMLESS = [/Deprecated program name/i]

@@ -8,8 +8,9 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { setPriority } from 'node:os'
 import { join } from 'node:path'
 import { BackupError, reason } from '../../shared/errors.js'
+import { clientOptions } from '../../shared/mysql-options.js'
 import { CORE_TABLES } from './dump-source.js'
-import { complaints, dumpArguments, findDumpTool, optionFileText } from './dump-tool.js'
+import { complaints, dumpArguments, findDumpTool } from './dump-tool.js'
 import { expectDumpable } from './mysql-databases.js'
 import type { ChildProcessByStdio } from 'node:child_process'
 import type { Readable } from 'node:stream'
@@ -41,7 +42,7 @@ export function mysqlDump({ database, databases: databasesNow, stateDir }: Mysql
     await sink.part(TABLES)
     rmSync(optionFile, { force: true }) // its mode is given only when it is made
     try {
-      writeFileSync(optionFile, optionFileText(database), { mode: 0o600, flag: 'wx' })
+      writeFileSync(optionFile, clientOptions(database), { mode: 0o600, flag: 'wx' })
       const ignored = CORE_TABLES.map(table => `${database.dbName}.${table}`)
       await runTool(tool, dumpArguments(tool, optionFile, databases, ignored), sink, signal)
     } finally {

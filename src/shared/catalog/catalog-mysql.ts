@@ -19,6 +19,8 @@ import {
   commitIdOf,
   digestOf,
   editsFor,
+  remnantsIn,
+  removalsFor,
   repoIdOf,
   storeIdOf,
   toLibraryRows,
@@ -222,6 +224,28 @@ export class MysqlCatalog implements CatalogWriter {
 
   setOwner(repo: RepoId, owner: string, signal: AbortSignal): Promise<void> {
     return this.#edit(repo, rows => ({ ...rows, owner }), signal)
+  }
+
+  async remnants(signal: AbortSignal): Promise<RepoId[]> {
+    const tables = this.#readable()
+    const results = await this.#snapshot(
+      tables.map(({ table }) => `SELECT repo_id FROM ${table}`),
+      signal,
+    )
+    return remnantsIn(new Map(tables.map(({ table }, i) => [table, (results[i] ?? []).map(([repo]) => repo as Value)])))
+  }
+
+  async remnant(repo: RepoId, signal: AbortSignal): Promise<LibraryRows> {
+    const tables = this.#readable()
+    const results = await this.#snapshot(
+      tables.map(({ table, list }) => selectOne(table, list, repo)),
+      signal,
+    )
+    return toLibraryRows(repo, toTableRowsOf(tables, results))
+  }
+
+  removeRemnant(repo: RepoId, signal: AbortSignal): Promise<void> {
+    return this.#change(repo, repo, signal, have => removalsFor(have))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

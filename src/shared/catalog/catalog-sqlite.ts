@@ -8,7 +8,7 @@
  */
 
 import { existsSync } from 'node:fs'
-import Database from 'better-sqlite3'
+import type Database from 'better-sqlite3'
 import { BackupError, systemCode } from '../errors.js'
 import { isRepoId } from '../ids.js'
 import { sleep } from '../timing.js'
@@ -21,13 +21,15 @@ import {
   commitIdOf,
   digestOf,
   editsFor,
+  remnantsIn,
+  removalsFor,
   storeIdOf,
   toLibraryRows,
   writesFor,
 } from './library-tables.js'
 import { ListingMaker } from './listing.js'
 import { SQLITE_SCHEMA } from './schema.js'
-import { fileAt, sqliteError } from './sqlite-file.js'
+import { columnsIn, fileAt, openDatabase, sqliteError } from './sqlite-file.js'
 import { Together } from './together.js'
 import type { CatalogWriter, HeadMove, LibraryListing, LibraryRead, LibraryRows } from './catalog.js'
 import type { CommitId, RepoId } from '../ids.js'
@@ -207,6 +209,23 @@ export class SqliteCatalog implements CatalogWriter {
     return this.#change(repo, rows => ({ ...rows, owner }), signal)
   }
 
+  remnants(signal: AbortSignal): Promise<RepoId[]> {
+    const idsOf = (table: LibraryTable) => [...this.#selectAll(table)].map(([repo]) => repo)
+    return this.#unlocked(signal, () =>
+      this.#db.transaction(() => remnantsIn(new Map(TABLE_NAMES.map(table => [table, idsOf(table)]))))(),
+    )
+  }
+
+  remnant(repo: RepoId, signal: AbortSignal): Promise<LibraryRows> {
+    return this.#unlocked(signal, () => toLibraryRows(repo, this.#db.transaction(() => this.#selectLibrary(repo))()))
+  }
+
+  removeRemnant(repo: RepoId, signal: AbortSignal): Promise<void> {
+    return this.#write(signal, () => {
+      for (const write of removalsFor(this.#selectLibrary(repo))) this.#apply(repo, write)
+    })
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#db.close()
   }
@@ -323,14 +342,7 @@ export class SqliteCatalog implements CatalogWriter {
   }
 
   #readShapes(): TableShapes {
-    const names = this.#statement("SELECT name FROM sqlite_master WHERE type = 'table'").pluck().all() as string[]
-    const columns = new Map<string, Set<string>>()
-    for (const table of [...Object.keys(LIBRARY_TABLES), 'SeafileConf', 'GCID']) {
-      if (!names.includes(table)) continue
-      const found = this.#db.pragma(`table_info(${quote(table)})`) as { name: string }[]
-      columns.set(table, new Set(found.map(c => c.name)))
-    }
-    return new TableShapes(columns)
+    return new TableShapes(columnsIn(this.#db, [...Object.keys(LIBRARY_TABLES), 'SeafileConf', 'GCID']))
   }
 
   /** For opening: a catalog that cannot be used is not left open. */
@@ -384,10 +396,5 @@ export class SqliteCatalog implements CatalogWriter {
   }
 }
 
-function open(path: string, options: Database.Options): Database.Database {
-  try {
-    return new Database(path, { ...options, timeout: options.readonly ? BUSY_MS.reading : BUSY_MS.writing })
-  } catch (error) {
-    throw sqliteError(path, error)
-  }
-}
+const open = (path: string, options: Database.Options): Database.Database =>
+  openDatabase(path, { ...options, timeout: options.readonly ? BUSY_MS.reading : BUSY_MS.writing })

@@ -127,6 +127,18 @@ export interface CatalogWriter extends Catalog {
     signal: AbortSignal,
   ): Promise<void>
 
+  /**
+   * Libraries that have rows of their own (owner, size, …) but none in `Repo`: what a dump without Seafile's core
+   * tables leaves. A server would list them as broken.
+   */
+  remnants(signal: AbortSignal): Promise<RepoId[]>
+
+  /** What is there of such a one, as `read` would give it; null where nothing is. */
+  remnant(repo: RepoId, signal: AbortSignal): Promise<LibraryRows>
+
+  /** Its rows in every table of `LibraryRows`. One that has a `Repo` row is left alone. */
+  removeRemnant(repo: RepoId, signal: AbortSignal): Promise<void>
+
   /** `REPLACE INTO RepoOwner`. */
   setOwner(repo: RepoId, owner: string, signal: AbortSignal): Promise<void>
 }

@@ -267,6 +267,17 @@ export function writesFor(shapes: TableShapes, have: TableRows, want: LibraryRow
   return writes
 }
 
+/** Libraries that stand in any other of the tables, and not in Repo. `idsIn`: the first column of each row. */
+export function remnantsIn(idsIn: ReadonlyMap<LibraryTable, readonly (Value | undefined)[]>): RepoId[] {
+  const listed = new Set((idsIn.get('Repo') ?? []).map(repoIdOf))
+  const others = [...idsIn.values()].flatMap(ids => ids.flatMap(id => repoIdOf(id) ?? []))
+  return [...new Set(others)].filter(repo => !listed.has(repo)).sort()
+}
+
+/** Nothing of a library that has a Repo row. */
+export const removalsFor = (have: TableRows): Write[] =>
+  have.Repo ? [] : WRITE_ORDER.filter(table => have[table]).map(table => ({ kind: 'delete', table }))
+
 /** As `writesFor`, but only in tables that `change` changes: a row that cannot be understood is no reason to delete it. */
 export function editsFor(
   shapes: TableShapes,

@@ -27,7 +27,7 @@ CREATE INDEX IF NOT EXISTS RepoInfoTypeIndex on RepoInfo (type);
 CREATE TABLE IF NOT EXISTS SeafileConf (cfg_group VARCHAR(255) NOT NULL, cfg_key VARCHAR(255) NOT NULL, value VARCHAR(255), property INTEGER);
 `
 
-export const MYSQL_SCHEMA: readonly string[] = [
+const MYSQL_TABLES: readonly string[] = [
   'Branch (id BIGINT NOT NULL PRIMARY KEY AUTO_INCREMENT, name VARCHAR(10), repo_id CHAR(41), commit_id CHAR(41), UNIQUE INDEX(repo_id, name))',
   'Repo (id BIGINT NOT NULL PRIMARY KEY AUTO_INCREMENT, repo_id CHAR(37), UNIQUE INDEX (repo_id))',
   'RepoOwner (id BIGINT NOT NULL PRIMARY KEY AUTO_INCREMENT, repo_id CHAR(37), owner_id VARCHAR(255), UNIQUE INDEX (repo_id), INDEX (owner_id))',
@@ -42,4 +42,12 @@ export const MYSQL_SCHEMA: readonly string[] = [
   'RepoInfo (id BIGINT NOT NULL PRIMARY KEY AUTO_INCREMENT, repo_id CHAR(36), name VARCHAR(255) NOT NULL, update_time BIGINT, version INTEGER, is_encrypted INTEGER, last_modifier VARCHAR(255), status INTEGER DEFAULT 0, type VARCHAR(10), UNIQUE INDEX(repo_id), INDEX(type))',
   'SeafileConf (id BIGINT NOT NULL PRIMARY KEY AUTO_INCREMENT, cfg_group VARCHAR(255) NOT NULL, cfg_key VARCHAR(255) NOT NULL, value VARCHAR(255), property INTEGER)',
   'GCID (id BIGINT NOT NULL PRIMARY KEY AUTO_INCREMENT, repo_id CHAR(36), gc_id CHAR(36), UNIQUE INDEX(repo_id))',
-].map(table => `CREATE TABLE IF NOT EXISTS ${table} ENGINE=INNODB DEFAULT CHARSET=utf8mb4`)
+]
+
+const created = (table: string): string => `CREATE TABLE IF NOT EXISTS ${table} ENGINE=INNODB DEFAULT CHARSET=utf8mb4`
+
+export const MYSQL_SCHEMA: readonly string[] = MYSQL_TABLES.map(created)
+
+/** Of the three that a dump leaves out: statements, each with its semicolon. */
+export const coreTablesSql = (): string[] =>
+  MYSQL_TABLES.filter(table => /^(Branch|Repo|RepoHead) /.test(table)).map(table => `${created(table)};`)

@@ -1,5 +1,6 @@
 /** Of the file that an SQLite database is: which one it is, and what its errors mean. */
 
+import Database from 'better-sqlite3'
 import { BackupError, reason, systemCode } from '../errors.js'
 import { fileIdentity } from '../file-identity.js'
 
@@ -10,6 +11,24 @@ export function fileAt(path: string): string | undefined {
   } catch {
     return undefined
   }
+}
+
+/** Throws what `sqliteError` makes of it. */
+export function openDatabase(path: string, options: Database.Options): Database.Database {
+  try {
+    return new Database(path, options)
+  } catch (error) {
+    throw sqliteError(path, error)
+  }
+}
+
+/** Of these tables, as far as they are there. */
+export function columnsIn(db: Database.Database, tables: readonly string[]): Map<string, Set<string>> {
+  const there = new Set(db.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").pluck().all() as string[])
+  const columnsOf = (table: string) => db.pragma(`table_info("${table}")`) as { name: string }[]
+  return new Map(
+    tables.filter(table => there.has(table)).map(table => [table, new Set(columnsOf(table).map(({ name }) => name))]),
+  )
 }
 
 export function sqliteError(path: string, error: unknown): BackupError {

@@ -2,7 +2,8 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { complaints, dumpArguments, findDumpTool, optionFileText } from '../../../src/primary/dump/dump-tool.js'
+import { complaints, dumpArguments, findDumpTool } from '../../../src/primary/dump/dump-tool.js'
+import { clientOptions } from '../../../src/shared/mysql-options.js'
 import { mysqlDatabases, sqliteFiles } from '../../../src/primary/dump/database-names.js'
 import { privilegesOn } from '../../../src/primary/dump/mysql-databases.js'
 
@@ -39,9 +40,9 @@ t.test('dump tool: a password of any characters reaches the tool as it is', asyn
     password: 'a"b\\c #;=\'',
     dbName: 'd',
   } as const
-  t.match(optionFileText(config), 'password="a\\"b\\\\c #;=\'"\n')
-  t.match(optionFileText(config), /protocol=tcp/)
-  t.match(optionFileText({ ...config, unixSocket: '/run/s' }), /socket="\/run\/s"/)
+  t.match(clientOptions(config), 'password="a\\"b\\\\c #;=\'"\n')
+  t.match(clientOptions(config), /protocol=tcp/)
+  t.match(clientOptions({ ...config, unixSocket: '/run/s' }), /socket="\/run\/s"/)
 })
 
 t.test('dump tool: what it says on standard error is a complaint, but for its remark on its own name', async t => {

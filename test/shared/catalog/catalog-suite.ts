@@ -307,6 +307,26 @@ export function rowsSuite(engine: Engine, skip: string | false): void {
     t.strictSame(await db.bed.select(`SELECT commit_id FROM Branch WHERE name = 'local'`), [[local]])
   })
 
+  t.test(
+    name('rows of a library without one in Repo are found, read and removed; one with Repo never'),
+    { skip },
+    async t => {
+      await using db = await openFresh(engine)
+      const [left, whole] = [await create(db.catalog), await create(db.catalog)]
+      for (const table of ['Repo', 'Branch', 'RepoHead'])
+        await db.bed.sql(`DELETE FROM ${table} WHERE repo_id = '${left.repo}'`)
+
+      t.strictSame(await db.catalog.remnants(signal), [left.repo])
+      t.match(await db.catalog.remnant(left.repo, signal), { owner: left.owner, info: left.info, head: null })
+      await db.catalog.removeRemnant(left.repo, signal)
+      await db.catalog.removeRemnant(whole.repo, signal)
+
+      t.strictSame(await db.catalog.remnants(signal), [])
+      t.equal((await db.catalog.remnant(left.repo, signal)).owner, null)
+      t.strictSame((await db.catalog.read(whole.repo, signal))?.rows, whole)
+    },
+  )
+
   t.test(name('any rows are read as they were written, with the digest of what was written'), { skip }, async () => {
     await using db = await openFresh(engine)
     await fc.assert(

@@ -1,0 +1,205 @@
+/**
+ * `seaf-backup-cmd restore`: a complete Seafile data directory, and the databases of the same instant, anywhere.
+ *
+ * The order is that of a sync: objects, verified and durable, then rows. It is
+ * built beside the target and gets its name at the end, so that under that name
+ * there is all of it or nothing; run again after it was killed it goes on with
+ * the objects that are there. The backup is only read, beside its daemon or without.
+ */
+
+import { existsSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { openCatalogReader } from '../../shared/catalog/open-catalog.js'
+import { readBackupConfig } from '../../shared/config.js'
+import { BackupError } from '../../shared/errors.js'
+import { silentLog } from '../../shared/log.js'
+import { syncPath } from '../../shared/store/durable-file.js'
+import { DiskObjectReader, DiskObjectStore } from '../../shared/store/disk-object-store.js'
+import { DumpStore } from '../dumps/dump-store.js'
+import { PastStates } from '../state/past-states.js'
+import { copyLibrary } from './copy-library.js'
+import { checkedOf, expectSomething, planRestore } from './restore-plan.js'
+import { readServer, restoreMysql, restoreSqlite } from './target-tables.js'
+import type { CatalogWriter } from '../../shared/catalog/catalog.js'
+import type { DirectoryFlags } from '../../shared/directories.js'
+import type { CheckCounts } from '../verify/library-check.js'
+import type { Dump } from '../dumps/dump-manifest.js'
+import type { CopiedLibrary } from './copy-library.js'
+import type { LeftOut, PlannedLibrary, RestoreOrder, RestorePlan } from './restore-plan.js'
+
+export interface RestoreRequest extends RestoreOrder {
+  /** The directory that is to hold seafile-data. */
+  readonly to: string
+  /** Option file of the server for the tables; null: SQLite below `to`. */
+  readonly server: string | null
+  /** Libraries alone. */
+  readonly withoutTables: boolean
+  /** Libraries with damaged objects too, with their holes. */
+  readonly acceptHoles: boolean
+  readonly force: boolean
+}
+
+export interface RestoreEvents {
+  planned(plan: RestorePlan): void
+  /** Often: `done` of `libraries`, and what was copied of the one that is under way. */
+  progress(done: number, libraries: number, counts: CheckCounts): void
+  restored(library: PlannedLibrary, copied: CopiedLibrary): void
+  leftOut(library: LeftOut, copied: CopiedLibrary | null): void
+}
+
+export interface Restored extends CheckCounts {
+  readonly to: string
+  readonly at: number | null
+  readonly dump: string | null
+  libraries: number
+  /** Not restored, though they ought to be. */
+  lost: number
+  /** Their rows came with the dump; there is no library of that id. */
+  removedRows: number
+}
+
+/** Reads alone. @throws BackupError as `restore` */
+export async function planOnly(flags: DirectoryFlags, order: RestoreOrder, signal: AbortSignal): Promise<RestorePlan> {
+  return (await open(flags, order, signal)).plan
+}
+
+/**
+ * @throws BackupError TARGET_EXISTS, RESTORE_FAILED, DUMP_DAMAGED, STORE_… of the target, LIBRARY_…, DATABASE_…
+ */
+export async function restore(
+  flags: DirectoryFlags,
+  request: RestoreRequest,
+  events: RestoreEvents,
+  signal: AbortSignal,
+): Promise<Restored> {
+  const { plan, config, dumps } = await open(flags, request, signal)
+  expectSomething(plan)
+  const to = resolve(request.to)
+  expectFree(to)
+  const partial = `${to}.partial`
+  const dump = request.withoutTables ? null : plan.dump
+  expectFits(dump, request)
+  events.planned(plan)
+  const store = prepare(partial)
+  await using catalog = await restoreTables(partial, dump, dumps, request, signal)
+  const total: Restored = {
+    to,
+    at: plan.at,
+    dump: dump?.id ?? null,
+    libraries: 0,
+    lost: plan.leftOut.filter(({ isLoss }) => isLoss).length,
+    removedRows: 0,
+    ...{ commits: 0, fs: 0, blocks: 0, bytes: 0 },
+  }
+  for (const left of plan.leftOut) events.leftOut(left, null)
+  for (const [done, library] of plan.libraries.entries()) {
+    const onTurn = (counts: CheckCounts): void => events.progress(done, plan.libraries.length, counts)
+    const copied = await copyLibrary(checkedOf(library), config.dataDir, store, onTurn, signal)
+    for (const kind of ['commits', 'fs', 'blocks', 'bytes'] as const) total[kind] += copied.counts[kind]
+    if (copied.damaged > 0 && !request.acceptHoles) {
+      total.lost += 1
+      const why = `${copied.damaged} of its objects are missing or damaged here`
+      events.leftOut({ repo: library.repo, name: library.name, why, isLoss: true }, copied)
+      continue
+    }
+    await writeRows(catalog, library, plan.at, signal)
+    total.libraries += 1
+    events.restored(library, copied)
+  }
+  total.removedRows = await removeRemnants(catalog, signal)
+  await finish(partial, to, total)
+  return total
+}
+
+async function open(flags: DirectoryFlags, order: RestoreOrder, signal: AbortSignal) {
+  const config = readBackupConfig(flags)
+  const dumps = new DumpStore(config.stateDir)
+  const whole = dumps.list().dumps.filter(({ verdict }) => !verdict?.damage)
+  await using catalog = await openCatalogReader(config.database, silentLog)
+  using past = new PastStates(config.stateDir)
+  const plan = await planRestore(
+    {
+      catalog,
+      past,
+      store: new DiskObjectReader(config.dataDir),
+      dumps: whole.map(({ dump }) => dump),
+      confKeepDays: config.historyKeepDays,
+    },
+    order,
+    signal,
+  )
+  return { config, dumps, plan }
+}
+
+/** Never over anything, whatever was said: a restore is for looking at before it takes another's place. */
+function expectFree(to: string): void {
+  if (!existsSync(to) || readdirSync(to).length === 0) return
+  const nextStep = 'name a directory that is not there yet'
+  throw new BackupError('TARGET_EXISTS', `restore to ${to}: there is something in it`, { nextStep })
+}
+
+function expectFits(dump: Dump | null, { server, withoutTables }: RestoreRequest): void {
+  if (dump?.engine === 'mysql' && server === null) {
+    const nextStep = 'name a server with --database FILE (an option file with [client]), or say --without-tables'
+    throw new BackupError('BAD_REQUEST', `restore dump ${dump.id}: its tables are of MySQL, and no server is named`, {
+      nextStep,
+    })
+  }
+  if (server === null || dump?.engine === 'mysql') return
+  const why = withoutTables ? '--without-tables was said' : dump ? 'its tables are files of SQLite' : 'there is no dump'
+  throw new BackupError('BAD_REQUEST', `restore to the server of ${server}: ${why}`, {
+    nextStep: 'leave --database out',
+  })
+}
+
+function prepare(partial: string): DiskObjectStore {
+  const dataDir = join(partial, 'seafile-data')
+  mkdirSync(dataDir, { recursive: true, mode: 0o755 })
+  mkdirSync(join(dataDir, 'tmpfiles'), { recursive: true }) // seaf-fsck and seaf-gc do not start without it
+  const store = new DiskObjectStore(dataDir)
+  store.prepare()
+  return store
+}
+
+function restoreTables(
+  partial: string,
+  dump: Dump | null,
+  dumps: DumpStore,
+  { server, force }: RestoreRequest,
+  signal: AbortSignal,
+): Promise<CatalogWriter> {
+  const tables = dump && {
+    databases: dump.databases,
+    dump: { id: dump.id, engine: dump.engine, parts: dump.parts, dir: join(dumps.dir, dump.id) },
+  }
+  const [seafileDb] = dump?.databases ?? []
+  if (tables === null || server === null || seafileDb === undefined) return restoreSqlite(partial, tables, signal)
+  return restoreMysql(readServer(server, seafileDb), tables, force, signal)
+}
+
+/** Of another instant than now, what the dump of that time says of owner and limits is right; of a newer library, our own rows. */
+async function writeRows(
+  catalog: CatalogWriter,
+  { repo, rows }: PlannedLibrary,
+  at: number | null,
+  signal: AbortSignal,
+): Promise<void> {
+  const dumped = at === null ? null : await catalog.remnant(repo, signal)
+  const { owner, historyLimitDays, validSince } = dumped?.owner ? dumped : rows
+  await catalog.createLibrary({ ...rows, owner, historyLimitDays, validSince }, signal)
+}
+
+/** A server would list them as broken libraries. */
+async function removeRemnants(catalog: CatalogWriter, signal: AbortSignal): Promise<number> {
+  const remnants = await catalog.remnants(signal)
+  for (const repo of remnants) await catalog.removeRemnant(repo, signal)
+  return remnants.length
+}
+
+async function finish(partial: string, to: string, restored: Restored): Promise<void> {
+  writeFileSync(join(partial, 'restored.json'), `${JSON.stringify(restored, null, 2)}\n`)
+  await syncPath(join(partial, 'restored.json'))
+  await syncPath(partial)
+  renameSync(partial, to)
+  await syncPath(dirname(to))
+}

@@ -1,0 +1,97 @@
+/** Where the tables of a restore go: files of SQLite below the target, or a MySQL server that was named. */
+
+import { createWriteStream, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { BackupError, reason } from '../../shared/errors.js'
+import { openCatalog } from '../../shared/catalog/open-catalog.js'
+import { parseKeyFile } from '../../shared/key-file.js'
+import { silentLog } from '../../shared/log.js'
+import { syncPath } from '../../shared/store/durable-file.js'
+import { unpackPart } from '../dumps/read-dump.js'
+import { importSql } from './mysql-import.js'
+import type { CatalogWriter } from '../../shared/catalog/catalog.js'
+import type { DatabaseConfig } from '../../shared/catalog/database-config.js'
+import type { DumpOnDisk } from '../dumps/read-dump.js'
+
+export type MysqlConfig = DatabaseConfig & { readonly type: 'mysql' }
+
+/** As Seafile's scripts lay it out. */
+const SEAFILE_DB = 'seafile-data/seafile.db'
+const PORT = 3306
+
+/** A dump, if there is one, as it lies on the disk; and the database of Seafile's own in it. */
+export interface TablesOfDump {
+  readonly dump: DumpOnDisk
+  readonly databases: readonly string[]
+}
+
+/** Files, each whole; then a catalog on the one that libraries are in. What lies there is written over. */
+export async function restoreSqlite(
+  top: string,
+  tables: TablesOfDump | null,
+  signal: AbortSignal,
+): Promise<CatalogWriter> {
+  const seafileDb = join(top, SEAFILE_DB)
+  for (const suffix of ['', '-journal', '-wal', '-shm']) rmSync(seafileDb + suffix, { force: true })
+  for (const [index, part] of (tables?.dump.parts ?? []).entries()) {
+    const path = join(top, part.name)
+    mkdirSync(dirname(path), { recursive: true })
+    await unpackPart(
+      (tables as TablesOfDump).dump,
+      index,
+      createWriteStream(path, { mode: 0o600, flush: true }),
+      signal,
+    )
+    await syncPath(dirname(path))
+  }
+  return openCatalog({ type: 'sqlite', path: seafileDb }, silentLog, { create: true })
+}
+
+/** @throws BackupError TARGET_EXISTS when one of the databases is there and `force` is not given */
+export async function restoreMysql(
+  server: MysqlConfig,
+  tables: TablesOfDump,
+  force: boolean,
+  signal: AbortSignal,
+): Promise<CatalogWriter> {
+  await importSql(server, tables, force, signal)
+  return openCatalog(server, silentLog, { create: true })
+}
+
+/**
+ * The server that `--database FILE` names: an option file as the servers' own clients take it, with `[client]` and in
+ * it user, password, and socket or host and port. `dbName`: as the dump calls Seafile's own.
+ * @throws BackupError CONFIG_INVALID
+ */
+export function readServer(file: string, dbName: string): MysqlConfig {
+  let client
+  try {
+    client = parseKeyFile(readFileSync(file, 'utf8'))
+  } catch (error) {
+    throw new BackupError('CONFIG_INVALID', `read ${file} (--database): ${reason(error)}`, {}, { cause: error })
+  }
+  const value = (key: string) => unquoted(client.get('client', key))
+  const [user, socket, host, port] = [value('user'), value('socket'), value('host'), Number(value('port') ?? PORT)]
+  const problems = [
+    ...(user === undefined ? ['[client] user is not set'] : []),
+    ...(socket === undefined && host === undefined ? ['[client] has neither socket nor host'] : []),
+    ...(Number.isInteger(port) && port > 0 && port < 65_536 ? [] : ['[client] port is no port']),
+  ]
+  if (problems.length > 0 || user === undefined)
+    throw new BackupError('CONFIG_INVALID', `read ${file} (--database): ${problems.join('; ')}`)
+  return {
+    type: 'mysql',
+    host: host ?? '127.0.0.1',
+    port,
+    ...(socket !== undefined && { unixSocket: socket }),
+    user,
+    password: value('password') ?? '',
+    dbName,
+  }
+}
+
+/** Option files know quotes, and backslashes before them. */
+function unquoted(text: string | undefined): string | undefined {
+  const inner = text === undefined ? undefined : /^(["'])(.*)\1$/.exec(text)?.[2]
+  return inner === undefined ? text : inner.replace(/\\(["'\\])/g, '$1')
+}
