@@ -14,6 +14,7 @@ import { reason } from '../src/shared/errors.js'
 import { Bench } from './bench.js'
 import { firstCopyOfLarge, firstCopyOfSmall } from './kinds/first-copy.js'
 import { librariesCurve, objectsCurve } from './kinds/cost-curve.js'
+import { dump } from './kinds/dump.js'
 import { interrupted } from './kinds/interrupted.js'
 import { limits } from './kinds/limits.js'
 import { narrowLine } from './kinds/narrow-line.js'
@@ -42,6 +43,7 @@ const MEASUREMENTS: readonly Measurement[] = [
   writerBeside,
   limits,
   verifyLarge,
+  dump,
   objectsCurve,
   librariesCurve,
 ]

@@ -17,6 +17,7 @@ import { EXIT, NoDaemon, exitCodeOf } from './cmd/exit.js'
 import { renderError } from './cmd/render.js'
 import { libraries, log, status, sync } from './cmd/verbs.js'
 import type { ExitCode } from './cmd/exit.js'
+import type { DiffOptions } from './cmd/files.js'
 import type { RestoreOptions } from './cmd/restore.js'
 import type { StatusOptions } from './cmd/verbs.js'
 
@@ -120,6 +121,8 @@ function commandLine({ run, runAlone }: Runners, signal: AbortSignal) {
     })
   addDumpVerbs(program, { run, runAlone }, signal)
   addRestoreVerb(program, { run, runAlone }, signal)
+  addFileVerbs(program, { run, runAlone }, signal)
+  addDrillVerb(program, { run, runAlone }, signal)
   return program
 }
 
@@ -178,6 +181,7 @@ function addRestoreVerb(program: Command, { runAlone }: Runners, signal: AbortSi
     .option('--library <id>', 'only this one; may be given again', several, [])
     .option('--database <file>', 'option file ([client]) of the server for the tables of a MySQL dump')
     .option('--without-tables', 'libraries alone', false)
+    .option('--tables-only', 'rows alone, for a server whose files are well', false)
     .option('--with-deleted', 'also libraries that the primary had deleted', false)
     .option('--accept-holes', 'also libraries with missing or damaged objects', false)
     .option('--dry-run', 'only say what would be restored, and what is lost by it', false)
@@ -185,6 +189,69 @@ function addRestoreVerb(program: Command, { runAlone }: Runners, signal: AbortSi
     .option('--json', 'one JSON object a line', false)
     .action((options: RestoreOptions) =>
       runAlone(async flags => (await import('./cmd/restore.js')).restore(flags, options, signal)),
+    )
+}
+
+function addDrillVerb(program: Command, { runAlone }: Runners, signal: AbortSignal): void {
+  program
+    .command('drill')
+    .description('rehearse a restore in a scratch directory and database, compare, and keep a report; needs no daemon')
+    .option('--accept-holes', 'libraries with missing or damaged objects count as restored', false)
+    .option('--json', 'the report as JSON', false)
+    .action((options: { acceptHoles: boolean; json: boolean }) =>
+      runAlone(async flags => (await import('./cmd/drill.js')).drill(flags, options, signal)),
+    )
+}
+
+const fileVerbs = () => import('./cmd/files.js')
+const LIBRARY = ['<library>', 'library id, or as much of its beginning as is unique'] as const
+const AT = ['--at <when>', 'an instant, latest, or a commit as log shows it', 'latest'] as const
+
+function addFileVerbs(program: Command, { runAlone }: Runners, signal: AbortSignal): void {
+  program
+    .command('ls')
+    .description('what a folder of a library holds, now or at any recorded time; needs no daemon')
+    .argument(...LIBRARY)
+    .argument('[path]', 'in the library', '/')
+    .option(...AT)
+    .option('-R, --recursive', 'with all that is below', false)
+    .option('--json', 'one JSON object a line', false)
+    .action((library: string, path: string, { at, ...options }: { at: string; recursive: boolean; json: boolean }) =>
+      runAlone(async flags => (await fileVerbs()).ls(flags, { library, path, at }, options, signal)),
+    )
+  program
+    .command('cat')
+    .description('the bytes of one file, to standard output; needs no daemon')
+    .argument(...LIBRARY)
+    .argument('<path>', 'in the library')
+    .option(...AT)
+    .action((library: string, path: string, { at }: { at: string }) =>
+      runAlone(async flags => (await fileVerbs()).cat(flags, { library, path, at }, signal)),
+    )
+  program
+    .command('get')
+    .description('a file or a folder out of a library; needs no daemon')
+    .argument(...LIBRARY)
+    .argument('<path>', 'in the library')
+    .argument('<to>', 'file or directory to write')
+    .option(...AT)
+    .option('--force', 'write over what is there', false)
+    .option('--json', 'the result as JSON', false)
+    .action(
+      (library: string, path: string, to: string, { at, ...options }: { at: string; force: boolean; json: boolean }) =>
+        runAlone(async flags => (await fileVerbs()).get(flags, { library, path, at }, { to, ...options }, signal)),
+    )
+  program
+    .command('diff')
+    .description('what changed in a library between two times; needs no daemon')
+    .argument(...LIBRARY)
+    .argument('[path]', 'in the library', '/')
+    .requiredOption('--from <when>', 'an instant, or a commit as log shows it')
+    .option('--to <when>', 'the same', 'latest')
+    .option('--text', 'of text files, the lines that changed', false)
+    .option('--json', 'one JSON object a line', false)
+    .action((library: string, path: string, options: DiffOptions) =>
+      runAlone(async flags => (await fileVerbs()).diff(flags, { library, path }, options, signal)),
     )
 }
 

@@ -26,6 +26,8 @@ const ROOMS: ReadonlyArray<{ room: RegExp; may: readonly RegExp[] }> = [
   // works with no daemon: loaded only when it is asked for
   { room: /^scripts\/cmd\/verify\.ts$/, may: [/^scripts\/cmd\//, /^src\/backup\/verify\//, /^src\/shared\//] },
   { room: /^scripts\/cmd\/dumps\.ts$/, may: [/^scripts\/cmd\//, /^src\/backup\/dumps\//, /^src\/shared\//] },
+  { room: /^scripts\/cmd\/drill\.ts$/, may: [/^scripts\/cmd\//, /^src\/backup\/drill\//, /^src\/shared\//] },
+  { room: /^scripts\/cmd\/files\.ts$/, may: [/^scripts\/cmd\//, /^src\/backup\/files\//, /^src\/shared\//] },
   {
     room: /^scripts\/cmd\/restore\.ts$/,
     may: [/^scripts\/cmd\//, /^src\/backup\/(restore|verify)\//, /^src\/shared\//],
@@ -43,6 +45,7 @@ const OWNERS: Readonly<Record<string, RegExp>> = {
     /^src\/(shared\/catalog\/[^/]*sqlite[^/]*|shared\/state-lock|backup\/state\/[^/]+|(primary\/dump|backup\/dumps)\/sqlite[^/]*)\.ts$/,
   mysql2:
     /^src\/(shared\/catalog\/[^/]*mysql[^/]*|primary\/changes\/binlog-access|primary\/dump\/mysql-databases)\.ts$/,
+  'fast-diff': /^src\/backup\/files\/diff\.ts$/,
   croner: /^src\/shared\/slots\.ts$/,
   pino: /^src\/shared\/log\.ts$/,
   commander: /^scripts\/seaf-backup-cmd\.ts$/,

@@ -135,7 +135,13 @@ export async function fetch(
 ): Promise<ExitCode> {
   const store = openStore(flags)
   const dump = onDisk(store, store.find(id))
-  if (dump.engine === 'mysql' && to === '-') {
+  if (to === '-') {
+    if (dump.engine !== 'mysql') {
+      const nextStep = 'name a directory'
+      throw new BackupError('BAD_REQUEST', `write dump ${dump.id} to standard output: it is several files`, {
+        nextStep,
+      })
+    }
     await unpackPart(dump, 0, process.stdout, signal)
     return EXIT.ok
   }

@@ -39,6 +39,7 @@ export function renderStatus(report: StatusReport, { verbose }: { verbose: boole
     listBlock('List of libraries failed to sync:', report.failed),
     renderPrimary(report),
     renderDumps(report, verbose),
+    renderDrill(report, verbose),
     verbose ? renderAgents(report) : [],
     ...(verbose ? (report.libraries ?? []).toSorted(byId).map(renderLibrary) : []),
   ]
@@ -82,6 +83,14 @@ function renderDumps({ dumps }: StatusReport, verbose: boolean): string[] {
       ? 'none is planned'
       : `the next is due ${dateTime(nextAt)}`
   return [`Dumps of the database: ${kept} kept, ${last}, ${next}`, ...failed]
+}
+
+/** A rehearsal that failed is said at once. */
+function renderDrill({ drill, dumps }: StatusReport, verbose: boolean): string[] {
+  if (!drill) return verbose && dumps ? ['Drill: none was made yet: seaf-backup-cmd drill'] : []
+  const last = drill.okAt === null ? 'none has succeeded' : `the last that succeeded was ${dateTime(drill.okAt)}`
+  if (drill.ok) return verbose ? [`Drill: ${last}`] : []
+  return [`Drill of ${dateTime(drill.at)} failed, ${last}: ${plain(drill.problem ?? 'no reason was noted')}`]
 }
 
 const dateTime = (at: number): string => (at > MAX_DATE_MS ? 'at an unknown time' : new Date(at).toISOString())

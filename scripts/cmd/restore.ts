@@ -20,6 +20,7 @@ export interface RestoreOptions {
   readonly library: readonly string[]
   readonly database?: string
   readonly withoutTables: boolean
+  readonly tablesOnly: boolean
   readonly withDeleted: boolean
   readonly acceptHoles: boolean
   readonly dryRun: boolean
@@ -31,7 +32,7 @@ const DAMAGE_SHOWN_MAX = 10
 
 /** Exit code 1 when a library that ought to be there is not. */
 export async function restore(flags: DirectoryFlags, options: RestoreOptions, signal: AbortSignal): Promise<ExitCode> {
-  const { to, library: libraries, withDeleted, withoutTables, acceptHoles, force, json } = options
+  const { to, library: libraries, withDeleted, withoutTables, tablesOnly, acceptHoles, force, json } = options
   const order = { at: parseInstant(options.at, hostTimeZone(), Date.now()), libraries, withDeleted }
   using counter = openCounter(process.stderr)
   const view = json ? new JsonView(counter) : new TextView(counter)
@@ -41,19 +42,19 @@ export async function restore(flags: DirectoryFlags, options: RestoreOptions, si
     for (const left of plan.leftOut) view.leftOut(left, null)
     return plan.leftOut.some(({ isLoss }) => isLoss) ? EXIT.failed : EXIT.ok
   }
-  const request = { ...order, to, server: options.database ?? null, withoutTables, acceptHoles, force }
+  const request = { ...order, to, server: options.database ?? null, withoutTables, tablesOnly, acceptHoles, force }
   const restored = await restoreAll(flags, request, view, signal)
   view.end(restored)
   return restored.lost === 0 ? EXIT.ok : EXIT.failed
 }
 
-type Copied = Parameters<RestoreEvents['restored']>[1]
+type Copied = Parameters<RestoreEvents['copied']>[1]
 
 abstract class View implements RestoreEvents {
   constructor(private readonly counter: Counter) {}
 
   abstract planned(plan: RestorePlan): void
-  abstract restored(library: PlannedLibrary, copied: Copied): void
+  abstract copied(library: PlannedLibrary, copied: Copied): void
   abstract leftOut(library: LeftOut, copied: Copied | null): void
   abstract end(restored: Restored): void
 
@@ -89,9 +90,9 @@ class TextView extends View {
     }
   }
 
-  restored({ repo, name }: PlannedLibrary, { counts, damaged }: Copied): void {
+  copied({ repo, name }: PlannedLibrary, { counts, damaged }: Copied): void {
     const holes = damaged > 0 ? ` without ${count(damaged, 'damaged object')}` : ''
-    this.line(`${repo} restored${holes}: ${count(counts.blocks, 'block')}, ${byteSize(counts.bytes)} (${shown(name)})`)
+    this.line(`${repo} copied${holes}: ${count(counts.blocks, 'block')}, ${byteSize(counts.bytes)} (${shown(name)})`)
   }
 
   leftOut({ repo, name, why, isLoss }: LeftOut, copied: Copied | null): void {
@@ -125,8 +126,8 @@ class JsonView extends View {
     this.line(JSON.stringify({ type: 'plan', at, dump: dump?.id ?? null, libraries: shown }))
   }
 
-  restored({ repo }: PlannedLibrary, { counts, damaged }: Copied): void {
-    this.line(JSON.stringify({ type: 'restored', library: repo, ...counts, damaged }))
+  copied({ repo }: PlannedLibrary, { counts, damaged }: Copied): void {
+    this.line(JSON.stringify({ type: 'copied', library: repo, ...counts, damaged }))
   }
 
   leftOut({ repo, ...left }: LeftOut, copied: Copied | null): void {

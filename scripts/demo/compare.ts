@@ -79,7 +79,7 @@ class Seen {
     for (let id = waiting.pop(); id !== undefined; id = waiting.pop()) {
       const object = this.same({ kind: 'fs', storeId, id })
       if (object?.is !== 'fs') continue
-      if (object.fs.type === 'dir') waiting.push(...newEntries(object.fs, undefined).map(entry => entry.id))
+      if (object.fs.type === 'dir') for (const { id } of newEntries(object.fs, undefined)) waiting.push(id)
       else for (const block of newBlocks(object.fs, undefined)) this.same({ kind: 'blocks', storeId, id: block })
     }
   }

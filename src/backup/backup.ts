@@ -49,7 +49,7 @@ export async function runBackup(config: BackupConfig, log: Log, signal: AbortSig
   using db = disposable(openStateDb(config.stateDir))
   const states = new LibraryStates(db.value)
   const { dataDir, stateDir, rpoMs, sweepIntervalMs } = config
-  const control = new BackupControl(states, { primaryUrl: shown(config.primaryUrls), rpoMs, sweepIntervalMs })
+  const control = new BackupControl(states, { primaryUrl: shown(config.primaryUrls), rpoMs, sweepIntervalMs, stateDir })
   await using _control = await startControlApi({
     socketPath: join(config.stateDir, 'control.sock'),
     target: control,
@@ -69,6 +69,10 @@ export async function runBackup(config: BackupConfig, log: Log, signal: AbortSig
   }
   await using _looking = startLoop(stopping => lookAtCopies(looking, stopping), onDeath)
   await using sweep = new Sweep({ client, states, engine, intervalMs: config.sweepIntervalMs, log, onDeath })
+  const dumps = new DumpStore(stateDir)
+  dumps.prepare()
+  const { dumpSchedule: schedule, keepDumps: keep } = config
+  await using duty = new DumpDuty({ source: client, store: dumps, schedule, keep, log, onDeath })
   await using subscriber = await Subscriber.start({
     listen: config.listen,
     tls: config.tls,
@@ -82,13 +86,12 @@ export async function runBackup(config: BackupConfig, log: Log, signal: AbortSig
         if (isDone && !library.syncing && !library.failure) return
         engine.announced(library, enclosed)
       },
-      sweep: () => sweep.ring(),
+      sweep() {
+        sweep.ring()
+        duty.primaryIsBack()
+      },
     },
   })
-  const dumps = new DumpStore(stateDir)
-  dumps.prepare()
-  const { dumpSchedule: schedule, keepDumps: keep } = config
-  await using duty = new DumpDuty({ source: client, store: dumps, schedule, keep, log, onDeath })
   control.attach({ engine, sweep, subscriber, dumps: duty })
   log.info({ events: subscriber.url, primary: shown(config.primaryUrls), libraries: states.size }, 'backup ready')
 

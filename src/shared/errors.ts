@@ -75,6 +75,8 @@ const DISPOSITIONS = {
   /** The command named no library that is known, or more than one. */
   LIBRARY_UNKNOWN: 'usage',
   LIBRARY_AMBIGUOUS: 'usage',
+  /** The command named no file or folder that a library had at that time. */
+  PATH_UNKNOWN: 'usage',
   BAD_REQUEST: 'usage',
   /** The process is stopping. */
   STOPPING: 'retry',

@@ -3,6 +3,7 @@
 import { CHUNK_DECODER } from './chunk-decoder.js'
 import { CONTROL_DECODERS } from './control-decoders.js'
 import { DATA_DECODERS } from './data-decoders.js'
+import { DUMP_DECODERS } from './dump-decoders.js'
 import { ROW_DECODERS } from './row-decoders.js'
 import { WIRE_DECODERS } from './wire-decoders.js'
 import type { Decoder } from './decoder.js'
@@ -13,6 +14,7 @@ export const DECODERS: readonly Decoder[] = [
   ...CONTROL_DECODERS,
   ...DATA_DECODERS,
   ...ROW_DECODERS,
+  ...DUMP_DECODERS,
 ]
 
 export function decoderNamed(name: string): Decoder {

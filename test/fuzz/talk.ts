@@ -88,6 +88,7 @@ const PATHS = [
   '/v1/listing',
   '/v1/delta',
   '/v1/objects',
+  '/v1/dump',
   '/v1/events',
   '/v1/status',
   '/v1/sync',

@@ -7,12 +7,14 @@ import Database from 'better-sqlite3'
 import t from 'tap'
 import { runCommand } from '../support/command.js'
 import { dumpToolOf } from '../support/dump-tool.js'
-import { startMariadb } from '../support/mariadb.js'
+import { mariadbInstalled, startMariadb } from '../support/mariadb.js'
 import { Pair } from '../support/pair.js'
 import { flipByte, testDatabase } from '../support/sides.js'
 import { SmallDisk, noSmallDisk } from '../support/small-disk.js'
 import type { Test } from 'tap'
 import type { Mariadb } from '../support/mariadb.js'
+
+const noMariadb = !mariadbInstalled() && 'mariadbd is not installed'
 
 /** Due when there is none, and then not again while a test runs. */
 const SELDOM = '0 0 1 1 *'
@@ -50,74 +52,87 @@ async function fillOthers(server: Mariadb): Promise<void> {
     CREATE TABLE seahub_db.moved (n INT); INSERT INTO seahub_db.moved VALUES (0);`)
 }
 
-t.test('dump: on MariaDB one snapshot over three databases, that another server takes in as it was', async t => {
-  await using theirs = await testDatabase('mysql')
-  const server = theirs.server as Mariadb
-  await fillOthers(server)
-  await using pair = await Pair.start({ primary: { database: theirs.database as never } })
-  const writer = await pair.writer()
-  await writer.createLibrary({ name: 'Has rows in Repo', owner: 'jo@example.com' })
-  let moving = true
-  const mover = (async () => {
-    const move = `START TRANSACTION; UPDATE ccnet_db.moved SET n = n - 1; UPDATE seahub_db.moved SET n = n + 1; COMMIT;`
-    while (moving) await server.query(move.repeat(20))
-  })()
+t.test(
+  'dump: on MariaDB one snapshot over three databases, that another server takes in as it was',
+  { skip: noMariadb },
+  async t => {
+    await using theirs = await testDatabase('mysql')
+    const server = theirs.server as Mariadb
+    await fillOthers(server)
+    await using pair = await Pair.start({ primary: { database: theirs.database as never } })
+    const writer = await pair.writer()
+    await writer.createLibrary({ name: 'Has rows in Repo', owner: 'jo@example.com' })
+    let moving = true
+    const mover = (async () => {
+      const move = `START TRANSACTION; UPDATE ccnet_db.moved SET n = n - 1; UPDATE seahub_db.moved SET n = n + 1; COMMIT;`
+      while (moving) await server.query(move.repeat(20))
+    })()
 
-  const ran = await runCommand(pair, 'dumps', 'now')
-  moving = false
-  await mover
+    const ran = await runCommand(pair, 'dumps', 'now')
+    moving = false
+    await mover
 
-  t.equal(ran.code, 0, ran.stderr)
-  const [dump] = await listed(pair)
-  const rows = new Map(dump?.tables.map(({ database, table, rows }) => [`${database}.${table}`, rows]))
-  t.equal(rows.get('ccnet_db.EmailUser'), 5000)
-  t.equal(rows.get('seahub_db.avatar'), 2)
-  t.equal(rows.get('seafile_db.RepoOwner'), 1)
-  for (const core of ['Repo', 'Branch', 'RepoHead']) t.notOk(rows.has(`seafile_db.${core}`), `${core} is left out`)
+    t.equal(ran.code, 0, ran.stderr)
+    const [dump] = await listed(pair)
+    const rows = new Map(dump?.tables.map(({ database, table, rows }) => [`${database}.${table}`, rows]))
+    t.equal(rows.get('ccnet_db.EmailUser'), 5000)
+    t.equal(rows.get('seahub_db.avatar'), 2)
+    t.equal(rows.get('seafile_db.RepoOwner'), 1)
+    for (const core of ['Repo', 'Branch', 'RepoHead']) t.notOk(rows.has(`seafile_db.${core}`), `${core} is left out`)
 
-  const file = join(await scratch(t), 'all.sql')
-  t.equal((await runCommand(pair, 'dumps', 'fetch', 'latest', file)).code, 0)
-  await using other = await startMariadb()
-  await other.loadFile(file, 'test')
-  for (const table of ['ccnet_db.EmailUser', 'seahub_db.avatar']) {
-    t.equal(await other.query(`CHECKSUM TABLE ${table}`), await server.query(`CHECKSUM TABLE ${table}`), table)
-  }
-  t.equal(await other.query('SELECT name FROM seahub_db.v'), await server.query('SELECT name FROM seahub_db.v'))
-  const sum = await other.query('SELECT (SELECT n FROM ccnet_db.moved) + (SELECT n FROM seahub_db.moved)')
-  t.equal(sum.trim(), '1000', 'what moved between two databases meanwhile is in one of them')
-})
+    const file = join(await scratch(t), 'all.sql')
+    t.equal((await runCommand(pair, 'dumps', 'fetch', 'latest', file)).code, 0)
+    await using other = await startMariadb()
+    await other.loadFile(file, 'test')
+    for (const table of ['ccnet_db.EmailUser', 'seahub_db.avatar']) {
+      t.equal(await other.query(`CHECKSUM TABLE ${table}`), await server.query(`CHECKSUM TABLE ${table}`), table)
+    }
+    t.equal(await other.query('SELECT name FROM seahub_db.v'), await server.query('SELECT name FROM seahub_db.v'))
+    const sum = await other.query('SELECT (SELECT n FROM ccnet_db.moved) + (SELECT n FROM seahub_db.moved)')
+    t.equal(sum.trim(), '1000', 'what moved between two databases meanwhile is in one of them')
+  },
+)
 
-t.test('dump: the credentials are in a file for us alone while the tool runs, and nowhere else', async t => {
-  await using theirs = await testDatabase('mysql')
-  const server = theirs.server as Mariadb
-  await fillOthers(server)
-  const password = `hunter2 "\\'#;`
-  await server.query(`CREATE USER sea@localhost IDENTIFIED BY 'hunter2 "\\\\\\'#;'; GRANT ALL ON *.* TO sea@localhost`)
-  const dir = await scratch(t)
-  const database = { ...theirs.database, user: 'sea', password } as never
-  await using pair = await Pair.lay({ primary: { database } })
-  const conf = join(pair.primary.dir, 'conf', 'seafile.conf')
-  await writeFile(
-    conf,
-    (await readFile(conf, 'utf8')).replace(/^password = .*$/m, () => `password = ${password.replaceAll('\\', '\\\\')}`),
-  )
-  await pair.catalog()
-  await pair.startPrimary(
-    await dumpToolOf(
-      dir,
-      `echo "$@" > ${dir}/args; env > ${dir}/env; stat -c %a "\${1#*=}" > ${dir}/mode; exec $REAL "$@"`,
-    ),
-  )
-  await pair.startBackup()
+t.test(
+  'dump: the credentials are in a file for us alone while the tool runs, and nowhere else',
+  { skip: noMariadb },
+  async t => {
+    await using theirs = await testDatabase('mysql')
+    const server = theirs.server as Mariadb
+    await fillOthers(server)
+    const password = `hunter2 "\\'#;`
+    await server.query(
+      `CREATE USER sea@localhost IDENTIFIED BY 'hunter2 "\\\\\\'#;'; GRANT ALL ON *.* TO sea@localhost`,
+    )
+    const dir = await scratch(t)
+    const database = { ...theirs.database, user: 'sea', password } as never
+    await using pair = await Pair.lay({ primary: { database } })
+    const conf = join(pair.primary.dir, 'conf', 'seafile.conf')
+    await writeFile(
+      conf,
+      (await readFile(conf, 'utf8')).replace(
+        /^password = .*$/m,
+        () => `password = ${password.replaceAll('\\', '\\\\')}`,
+      ),
+    )
+    await pair.catalog()
+    await pair.startPrimary(
+      await dumpToolOf(
+        dir,
+        `echo "$@" > ${dir}/args; env > ${dir}/env; stat -c %a "\${1#*=}" > ${dir}/mode; exec $REAL "$@"`,
+      ),
+    )
+    await pair.startBackup()
 
-  const ran = await runCommand(pair, 'dumps', 'now')
+    const ran = await runCommand(pair, 'dumps', 'now')
 
-  t.equal(ran.code, 0, ran.stderr)
-  t.notMatch((await readFile(join(dir, 'args'), 'utf8')) + (await readFile(join(dir, 'env'), 'utf8')), /hunter2/)
-  t.equal((await readFile(join(dir, 'mode'), 'utf8')).trim(), '600')
-  t.notOk((await readdir(join(pair.primary.dir, 'seaf-backup-state'))).some(name => name.startsWith('dump')))
-  t.notMatch(pair.primary.process?.text() ?? '', /hunter2/)
-})
+    t.equal(ran.code, 0, ran.stderr)
+    t.notMatch((await readFile(join(dir, 'args'), 'utf8')) + (await readFile(join(dir, 'env'), 'utf8')), /hunter2/)
+    t.equal((await readFile(join(dir, 'mode'), 'utf8')).trim(), '600')
+    t.notOk((await readdir(join(pair.primary.dir, 'seaf-backup-state'))).some(name => name.startsWith('dump')))
+    t.notMatch(pair.primary.process?.text() ?? '', /hunter2/)
+  },
+)
 
 const TOOL_FAULTS = [
   {
@@ -139,7 +154,7 @@ const TOOL_FAULTS = [
 ] as const
 
 for (const { what, script, said } of TOOL_FAULTS) {
-  t.test(`dump: a tool that ${what} gives no dump, and its reason is shown`, async t => {
+  t.test(`dump: a tool that ${what} gives no dump, and its reason is shown`, { skip: noMariadb }, async t => {
     await using theirs = await testDatabase('mysql')
     await fillOthers(theirs.server as Mariadb)
     const dir = await scratch(t)
@@ -159,40 +174,44 @@ for (const { what, script, said } of TOOL_FAULTS) {
   })
 }
 
-t.test('dump: no tool, a database that is not there and grants that are missing are each named', async t => {
-  await using theirs = await testDatabase('mysql')
-  const server = theirs.server as Mariadb
-  await using pair = await Pair.lay({ primary: { database: theirs.database as never } })
-  await pair.catalog()
-  await pair.startPrimary()
-  await pair.startBackup()
-  const missing = await runCommand(pair, 'dumps', 'now')
-  t.equal(missing.code, 1)
-  t.match(missing.stderr, /ccnet_db.*seahub_db/s)
+t.test(
+  'dump: no tool, a database that is not there and grants that are missing are each named',
+  { skip: noMariadb },
+  async t => {
+    await using theirs = await testDatabase('mysql')
+    const server = theirs.server as Mariadb
+    await using pair = await Pair.lay({ primary: { database: theirs.database as never } })
+    await pair.catalog()
+    await pair.startPrimary()
+    await pair.startBackup()
+    const missing = await runCommand(pair, 'dumps', 'now')
+    t.equal(missing.code, 1)
+    t.match(missing.stderr, /ccnet_db.*seahub_db/s)
 
-  await fillOthers(server)
-  await server.query(`CREATE USER sea@localhost IDENTIFIED BY 'x'; GRANT ALL ON seafile_db.* TO sea@localhost;
+    await fillOthers(server)
+    await server.query(`CREATE USER sea@localhost IDENTIFIED BY 'x'; GRANT ALL ON seafile_db.* TO sea@localhost;
     GRANT ALL ON ccnet_db.* TO sea@localhost; GRANT SELECT ON seahub_db.avatar TO sea@localhost`)
-  const conf = join(pair.primary.dir, 'conf', 'seafile.conf')
-  const text = (await readFile(conf, 'utf8'))
-    .replace('user = root', 'user = sea')
-    .replace('password = ', 'password = x')
-  await writeFile(conf, text)
-  await pair.primary.process?.kill()
-  await pair.startPrimary()
-  const refused = await runCommand(pair, 'dumps', 'now')
-  t.equal(refused.code, 1, 'tables that the account may not see would be missing without a word')
-  t.match(refused.stderr, /GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON `seahub_db`\.\* TO 'sea'@'localhost'/)
+    const conf = join(pair.primary.dir, 'conf', 'seafile.conf')
+    const text = (await readFile(conf, 'utf8'))
+      .replace('user = root', 'user = sea')
+      .replace('password = ', 'password = x')
+    await writeFile(conf, text)
+    await pair.primary.process?.kill()
+    await pair.startPrimary()
+    const refused = await runCommand(pair, 'dumps', 'now')
+    t.equal(refused.code, 1, 'tables that the account may not see would be missing without a word')
+    t.match(refused.stderr, /GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON `seahub_db`\.\* TO 'sea'@'localhost'/)
 
-  await server.query('GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON seahub_db.* TO sea@localhost')
-  t.equal((await runCommand(pair, 'dumps', 'now')).code, 0, 'with just what was named it works')
+    await server.query('GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON seahub_db.* TO sea@localhost')
+    t.equal((await runCommand(pair, 'dumps', 'now')).code, 0, 'with just what was named it works')
 
-  await pair.primary.process?.kill()
-  await pair.startPrimary({ PATH: '/nonexistent' })
-  const toolless = await runCommand(pair, 'dumps', 'now')
-  t.match(toolless.stderr, /neither is in PATH on the primary/)
-  t.equal((await listed(pair)).length, 1)
-})
+    await pair.primary.process?.kill()
+    await pair.startPrimary({ PATH: '/nonexistent' })
+    const toolless = await runCommand(pair, 'dumps', 'now')
+    t.match(toolless.stderr, /neither is in PATH on the primary/)
+    t.equal((await listed(pair)).length, 1)
+  },
+)
 
 t.test(
   'dump: on SQLite all databases that there are, each whole, the core tables without rows, nothing left on the primary',
@@ -265,6 +284,7 @@ t.test('dump: while the primary is away it is owed, and says so past rpo; once i
 
 t.test(
   'dump: the line cut, or the daemon killed, in the middle leaves nothing, and another one is taken at once',
+  { skip: noMariadb },
   async t => {
     await using theirs = await testDatabase('mysql')
     await fillOthers(theirs.server as Mariadb)

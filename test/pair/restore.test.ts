@@ -10,13 +10,15 @@ import Database from 'better-sqlite3'
 import t from 'tap'
 import { runCommand } from '../support/command.js'
 import { expectedOf, fixturesMissing, referenceCheck } from '../support/fixtures.js'
-import { startMariadb } from '../support/mariadb.js'
+import { mariadbInstalled, startMariadb } from '../support/mariadb.js'
 import { Pair } from '../support/pair.js'
 import { figures } from '../support/replica.js'
 import { flipByte, layFixture, mysqlConfig, testDatabase } from '../support/sides.js'
 import type { Test } from 'tap'
 import type { Mariadb } from '../support/mariadb.js'
 import type { ExpectedLibrary } from '../support/fixtures.js'
+
+const noMariadb = !mariadbInstalled() && 'mariadbd is not installed'
 
 async function scratch(t: Test): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'sbr-'))
@@ -73,7 +75,7 @@ t.test(
 
 t.test(
   'restore: the fixtures on MariaDB into another server, its other tables as they were',
-  { skip: fixturesMissing() },
+  { skip: noMariadb || fixturesMissing() },
   async t => {
     await using theirs = await testDatabase('mysql')
     const server = theirs.server as Mariadb
@@ -251,6 +253,7 @@ t.test(
 
 t.test(
   'restore: what a hostile primary writes into a dump beside SQL is not obeyed, and a dump that fails leaves no database',
+  { skip: noMariadb },
   async t => {
     await using theirs = await testDatabase('mysql')
     const server = theirs.server as Mariadb
@@ -280,5 +283,34 @@ t.test(
     t.match(ran.stderr, /RESTORE_FAILED/)
     t.notMatch(await other.query('SHOW DATABASES'), /seahub_db|ccnet_db|seafile_db/, 'nothing half restored is left')
     t.notOk(existsSync(join(dir, 'restored')))
+  },
+)
+
+t.test(
+  'restore: rows alone, for a server whose files are well: after an old database was put back by mistake',
+  async t => {
+    await using pair = await Pair.start()
+    const writer = await pair.writer()
+    const repo = await writer.createLibrary({ name: 'Diary', owner: 'jo@example.com' })
+    await pair.until('its first head', async () => (await pair.heads('backup')).has(repo))
+    await pair.settle()
+    t.equal((await runCommand(pair, 'dumps', 'now')).code, 0)
+    const old = await readFile(sqliteIn(pair.primary.dir).path)
+    const head = await writer.commit(repo, [{ op: 'put', path: '/a', content: randomBytes(1000) }])
+    await pair.until('the second', async () => (await pair.library(repo))?.head === head)
+    await delay(50)
+    const before = new Date().toISOString()
+    await writeFile(sqliteIn(pair.primary.dir).path, old)
+    await pair.sync(null)
+    t.equal((await pair.library(repo))?.failure?.code, 'HEAD_REWOUND')
+    const to = join(await scratch(t), 'rows')
+
+    const ran = await runCommand(pair, 'restore', '--to', to, '--tables-only', '--at', before)
+
+    t.equal(ran.code, 0, ran.stderr)
+    t.notOk(existsSync(join(to, 'seafile-data', 'storage', 'commits', repo)), 'no object was copied')
+    await writeFile(sqliteIn(pair.primary.dir).path, await readFile(sqliteIn(to).path))
+    await pair.sync(null)
+    t.match(await pair.library(repo), { state: 'synchronized', head })
   },
 )

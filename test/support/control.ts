@@ -90,6 +90,7 @@ export function report(
     syncing: ids('syncing'),
     failed: ids('failed'),
     dumps: null,
+    drill: null,
     libraries,
   }
 }

@@ -4,6 +4,7 @@
 
 import { BackupError, asBackupError, isAbort } from '../../shared/errors.js'
 import { VERSION } from '../../shared/version.js'
+import { lastDrill } from '../drill/drill-record.js'
 import { findLibrary } from '../find-library.js'
 import { behindOrFailed, libraryStatus, statusReport } from './status.js'
 import type { RepoId } from '../../shared/ids.js'
@@ -36,7 +37,12 @@ export class BackupControl implements ControlTarget {
 
   constructor(
     private readonly states: LibraryStates,
-    private readonly options: { readonly primaryUrl: string; readonly rpoMs: number; readonly sweepIntervalMs: number },
+    private readonly options: {
+      readonly primaryUrl: string
+      readonly rpoMs: number
+      readonly sweepIntervalMs: number
+      readonly stateDir: string
+    },
   ) {}
 
   attach(parts: Parts): void {
@@ -54,6 +60,7 @@ export class BackupControl implements ControlTarget {
         libraries: [...this.states.all()],
         agents: parts?.subscriber.agents() ?? [],
         dumps: parts?.dumps.status() ?? null,
+        drill: lastDrill(this.options.stateDir),
         agentHeardAt: parts?.subscriber.heardAt,
         // before it runs one is owed, since the start of the process
         sweep: parts?.sweep ?? { intervalMs: sweepIntervalMs, succeededAt: undefined, owedSince: 0 },

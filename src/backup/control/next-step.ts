@@ -55,6 +55,8 @@ export function nextStep(code: ErrorCode, repo = '<library id>'): string {
       return 'name another place, or say --force to write over it'
     case 'LIBRARY_UNKNOWN':
       return 'list what is known: seaf-backup-cmd status --verbose'
+    case 'PATH_UNKNOWN':
+      return 'see what is there: seaf-backup-cmd ls <library id> <path>'
     case 'LIBRARY_AMBIGUOUS':
       return 'give more characters of the id'
     case 'CONFIG_INVALID':

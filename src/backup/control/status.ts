@@ -6,6 +6,7 @@ import { agentStatus, overdue } from './overdue.js'
 import type { BackupError } from '../../shared/errors.js'
 import type {
   DamagedObject,
+  DrillStatus,
   DumpsStatus,
   LibraryFailure,
   LibraryStatus,
@@ -28,6 +29,7 @@ export interface StatusInput {
   readonly sweep: SweepAge
   readonly rpoMs: number
   readonly dumps: DumpsStatus | null
+  readonly drill: DrillStatus | null
   readonly line: BackupError | undefined
 }
 
@@ -61,6 +63,7 @@ export function statusReport(input: StatusInput, options: { libraries: boolean }
     syncing: syncing.sort(),
     failed: failed.sort(),
     dumps: input.dumps,
+    drill: input.drill,
     ...(options.libraries && { libraries: libraries.sort((a, b) => (a.id < b.id ? -1 : 1)) }),
   }
 }

@@ -50,6 +50,8 @@ export class DumpDuty implements AsyncDisposable {
   readonly #asked = new Set<Promise<unknown>>()
   readonly #loop: AsyncDisposable
   #running = false
+  /** performance.now() before which nothing that failed is tried again. */
+  #notBefore = 0
   #problem: BackupError | undefined
   /** The broken manifest that was last complained of. */
   #complained = ''
@@ -77,6 +79,13 @@ export class DumpDuty implements AsyncDisposable {
       owedForMs: now > dueAt ? Math.round(now - dueAt) : null,
       problem: problem ? { code: problem.code, message: problem.message, nextStep: nextStep(problem.code) } : null,
     }
+  }
+
+  /** The primary is there again: what waits for it need not wait for the next attempt. */
+  primaryIsBack(): void {
+    if (this.#problem?.code !== 'PRIMARY_UNREACHABLE') return
+    this.#notBefore = 0
+    this.#bell.ring()
   }
 
   /** One dump, now; waits for the one that is under way before. */
@@ -110,9 +119,8 @@ export class DumpDuty implements AsyncDisposable {
 
   async #run(signal: AbortSignal): Promise<void> {
     let failures = 0
-    let notBefore = 0
     for (;;) {
-      const wait = Math.max(this.#dueAt() - this.#now(), notBefore - performance.now())
+      const wait = Math.max(this.#dueAt() - this.#now(), this.#notBefore - performance.now())
       if (wait > 0) {
         await this.#bell.wait(Math.min(wait, LOOK_MS), signal)
         continue
@@ -122,7 +130,7 @@ export class DumpDuty implements AsyncDisposable {
         failures = 0
       } catch (error) {
         if (isAbort(error) && signal.aborted) throw error
-        notBefore = performance.now() + backoffMs(failures++, RETRY)
+        this.#notBefore = performance.now() + backoffMs(failures++, RETRY)
       }
     }
   }

@@ -60,7 +60,8 @@ export function decodeManifest(id: string, bytes: Buffer): Dump {
       tables: list(json['tables'], tableCount),
     }
   } catch (error) {
-    throw new BackupError('DUMP_DAMAGED', `read the manifest of dump ${id}: ${reason(error)}`, {}, { cause: error })
+    const why = error instanceof SyntaxError ? 'it is not JSON' : reason(error)
+    throw new BackupError('DUMP_DAMAGED', `read the manifest of dump ${id}: ${why}`, {}, { cause: error })
   }
 }
 

@@ -21,6 +21,7 @@ import { copyLibrary } from './copy-library.js'
 import { checkedOf, expectSomething, planRestore } from './restore-plan.js'
 import { readServer, restoreMysql, restoreSqlite } from './target-tables.js'
 import type { CatalogWriter } from '../../shared/catalog/catalog.js'
+import type { BackupConfig } from '../../shared/config.js'
 import type { DirectoryFlags } from '../../shared/directories.js'
 import type { CheckCounts } from '../verify/library-check.js'
 import type { Dump } from '../dumps/dump-manifest.js'
@@ -34,6 +35,8 @@ export interface RestoreRequest extends RestoreOrder {
   readonly server: string | null
   /** Libraries alone. */
   readonly withoutTables: boolean
+  /** Rows alone, for a server whose files are well: of no object anything is promised. */
+  readonly tablesOnly: boolean
   /** Libraries with damaged objects too, with their holes. */
   readonly acceptHoles: boolean
   readonly force: boolean
@@ -43,7 +46,8 @@ export interface RestoreEvents {
   planned(plan: RestorePlan): void
   /** Often: `done` of `libraries`, and what was copied of the one that is under way. */
   progress(done: number, libraries: number, counts: CheckCounts): void
-  restored(library: PlannedLibrary, copied: CopiedLibrary): void
+  /** Its objects are in the target; rows come when all are. */
+  copied(library: PlannedLibrary, copied: CopiedLibrary): void
   leftOut(library: LeftOut, copied: CopiedLibrary | null): void
 }
 
@@ -77,11 +81,9 @@ export async function restore(
   const to = resolve(request.to)
   expectFree(to)
   const partial = `${to}.partial`
-  const dump = request.withoutTables ? null : plan.dump
+  const dump = hasTables(request, plan.dump) ? plan.dump : null
   expectFits(dump, request)
   events.planned(plan)
-  const store = prepare(partial)
-  await using catalog = await restoreTables(partial, dump, dumps, request, signal)
   const total: Restored = {
     to,
     at: plan.at,
@@ -92,23 +94,49 @@ export async function restore(
     ...{ commits: 0, fs: 0, blocks: 0, bytes: 0 },
   }
   for (const left of plan.leftOut) events.leftOut(left, null)
-  for (const [done, library] of plan.libraries.entries()) {
-    const onTurn = (counts: CheckCounts): void => events.progress(done, plan.libraries.length, counts)
+  const store = prepare(partial)
+  // what takes long and can fail comes before anything is written to a server
+  const whole = request.tablesOnly
+    ? plan.libraries
+    : await copyAll(plan, { request, config, store, events, total }, signal)
+  await using catalog = await restoreTables(partial, dump, dumps, request, signal)
+  for (const library of whole) await writeRows(catalog, library, plan.at, signal)
+  total.libraries = whole.length
+  total.removedRows = await removeRemnants(catalog, signal)
+  await finish(partial, to, total)
+  return total
+}
+
+interface Copying {
+  readonly request: RestoreRequest
+  readonly config: BackupConfig
+  readonly store: DiskObjectStore
+  readonly events: RestoreEvents
+  /** Counted on. */
+  readonly total: Restored
+}
+
+/** Those that may have rows. */
+async function copyAll(
+  { libraries }: RestorePlan,
+  { request, config, store, events, total }: Copying,
+  signal: AbortSignal,
+): Promise<PlannedLibrary[]> {
+  const whole: PlannedLibrary[] = []
+  for (const [done, library] of libraries.entries()) {
+    const onTurn = (counts: CheckCounts): void => events.progress(done, libraries.length, counts)
     const copied = await copyLibrary(checkedOf(library), config.dataDir, store, onTurn, signal)
     for (const kind of ['commits', 'fs', 'blocks', 'bytes'] as const) total[kind] += copied.counts[kind]
     if (copied.damaged > 0 && !request.acceptHoles) {
       total.lost += 1
       const why = `${copied.damaged} of its objects are missing or damaged here`
       events.leftOut({ repo: library.repo, name: library.name, why, isLoss: true }, copied)
-      continue
+    } else {
+      whole.push(library)
+      events.copied(library, copied)
     }
-    await writeRows(catalog, library, plan.at, signal)
-    total.libraries += 1
-    events.restored(library, copied)
   }
-  total.removedRows = await removeRemnants(catalog, signal)
-  await finish(partial, to, total)
-  return total
+  return whole
 }
 
 async function open(flags: DirectoryFlags, order: RestoreOrder, signal: AbortSignal) {
@@ -137,6 +165,10 @@ function expectFree(to: string): void {
   const nextStep = 'name a directory that is not there yet'
   throw new BackupError('TARGET_EXISTS', `restore to ${to}: there is something in it`, { nextStep })
 }
+
+/** Who asks for some libraries alone, and names no server, needs none. */
+const hasTables = ({ withoutTables, libraries, server }: RestoreRequest, dump: Dump | null): boolean =>
+  !withoutTables && !(libraries.length > 0 && server === null && dump?.engine === 'mysql')
 
 function expectFits(dump: Dump | null, { server, withoutTables }: RestoreRequest): void {
   if (dump?.engine === 'mysql' && server === null) {

@@ -124,7 +124,8 @@ export class LibraryCheck {
       }
       this.counts.bytes += read.object.bytes.byteLength
       const { fs } = read.object
-      if (fs.type === 'dir') todo.push(...below(fs, path))
+      // one by one: as arguments of one call, some hundred thousand would not fit the stack
+      if (fs.type === 'dir') for (const child of below(fs, path)) todo.push(child)
       else if (blocks) for (const block of fs.blocks) yield* this.#block(block, path)
     }
   }

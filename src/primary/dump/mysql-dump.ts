@@ -7,6 +7,7 @@ import { spawn } from 'node:child_process'
 import { rmSync, writeFileSync } from 'node:fs'
 import { setPriority } from 'node:os'
 import { join } from 'node:path'
+import { duration } from '../../shared/duration.js'
 import { BackupError, reason } from '../../shared/errors.js'
 import { clientOptions } from '../../shared/mysql-options.js'
 import { CORE_TABLES } from './dump-source.js'
@@ -20,18 +21,25 @@ import type { MysqlConfig } from './mysql-databases.js'
 
 /** The server goes before: a dump may take longer. */
 const NICENESS = 10
+/** A table that somebody has locked is waited for by the server for a day; so long nobody should wait for us. */
+const SILENCE_MS_MAX = 10 * 60_000
 const COMPLAINTS_MAX = 16 * 1024
 /** Of the only part. */
 const TABLES = 'tables.sql'
+
+type Tool = ChildProcessByStdio<null, Readable, Readable>
 
 export interface MysqlDumpOptions {
   readonly database: MysqlConfig
   /** Seafile's own first. */
   readonly databases: () => readonly string[]
   readonly stateDir: string
+  /** Default: SILENCE_MS_MAX. */
+  readonly silenceMs?: number
 }
 
-export function mysqlDump({ database, databases: databasesNow, stateDir }: MysqlDumpOptions): TakeDump {
+export function mysqlDump(options: MysqlDumpOptions): TakeDump {
+  const { database, databases: databasesNow, stateDir, silenceMs = SILENCE_MS_MAX } = options
   const optionFile = join(stateDir, 'dump.cnf') // one name: what a killed agent leaves, the next one writes over
   return async (sink, signal) => {
     const tool = await findDumpTool()
@@ -44,14 +52,24 @@ export function mysqlDump({ database, databases: databasesNow, stateDir }: Mysql
     try {
       writeFileSync(optionFile, clientOptions(database), { mode: 0o600, flag: 'wx' })
       const ignored = CORE_TABLES.map(table => `${database.dbName}.${table}`)
-      await runTool(tool, dumpArguments(tool, optionFile, databases, ignored), sink, signal)
+      await runTool(tool, dumpArguments(tool, optionFile, databases, ignored), { sink, silenceMs }, signal)
     } finally {
       rmSync(optionFile, { force: true })
     }
   }
 }
 
-async function runTool(tool: DumpTool, args: readonly string[], sink: DumpSink, signal: AbortSignal): Promise<void> {
+interface Receiving {
+  readonly sink: DumpSink
+  readonly silenceMs: number
+}
+
+async function runTool(
+  tool: DumpTool,
+  args: readonly string[],
+  { sink, silenceMs }: Receiving,
+  signal: AbortSignal,
+): Promise<void> {
   const child = spawn(tool.path, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { PATH: process.env['PATH'], LC_ALL: 'C' }, // MYSQL_PWD and the like are not ours to hand on
@@ -61,19 +79,40 @@ async function runTool(tool: DumpTool, args: readonly string[], sink: DumpSink, 
   signal.addEventListener('abort', kill, { once: true })
   try {
     lowerPriority(child.pid)
-    for await (const chunk of child.stdout as AsyncIterable<Buffer>) await sink.bytes(chunk)
+    const isSilent = await receive(child, sink, silenceMs)
     const problem = await ended
     signal.throwIfAborted()
+    if (isSilent) throw silent(tool, silenceMs)
     if (problem !== undefined) throw new BackupError('DUMP_FAILED', `run ${tool.path}: ${problem}`)
   } finally {
     signal.removeEventListener('abort', kill)
     kill()
+    child.stdout.destroy() // what nobody reads any more would keep it from being closed
     await ended
   }
 }
 
+/** All that it writes. True: it was ended, since it wrote nothing for so long; how long the receiver needs does not count. */
+async function receive(child: Tool, sink: DumpSink, silenceMs: number): Promise<boolean> {
+  const chunks = child.stdout[Symbol.asyncIterator]() as AsyncIterator<Buffer>
+  let isSilent = false
+  const giveUp = () => {
+    isSilent = true
+    child.kill('SIGKILL')
+  }
+  for (;;) {
+    const timer = setTimeout(giveUp, silenceMs)
+    const next = await chunks.next().finally(() => clearTimeout(timer))
+    if (next.done || isSilent) return isSilent
+    await sink.bytes(next.value)
+  }
+}
+
+const silent = ({ path }: DumpTool, ms: number): BackupError =>
+  new BackupError('DUMP_FAILED', `run ${path}: it has written nothing for ${duration(ms)}; is a table locked?`)
+
 /** Why there is no dump; undefined: all of it was written. Never rejects. */
-function endOf(child: ChildProcessByStdio<null, Readable, Readable>): Promise<string | undefined> {
+function endOf(child: Tool): Promise<string | undefined> {
   let said = ''
   child.stderr.on('data', (chunk: Buffer) => (said = (said + chunk.toString('utf8')).slice(0, COMPLAINTS_MAX)))
   return new Promise(resolve => {

@@ -14,6 +14,7 @@ import type {
   AgentStatus,
   ControlError,
   DamagedObject,
+  DrillStatus,
   DumpEvent,
   DumpStatus,
   DumpsStatus,
@@ -111,6 +112,7 @@ function readReport(report: Fields): StatusReport {
     syncing: list(report['syncing'], 'syncing', libraryId),
     failed: list(report['failed'], 'failed', libraryId),
     dumps: nullable(report['dumps'] ?? null, readDumps),
+    drill: nullable(report['drill'] ?? null, readDrill),
     ...(libraries === undefined ? {} : { libraries: list(libraries, 'libraries', readLibrary) }),
   }
 }
@@ -187,6 +189,16 @@ function readDump(value: unknown): DumpStatus {
     bytes: count('bytes'),
     tables: count('tables'),
     rows: count('rows'),
+  }
+}
+
+function readDrill(value: unknown): DrillStatus {
+  const drill = fields(value, 'drill')
+  return {
+    at: number(drill['at'], 'at'),
+    ok: boolean(drill['ok'], 'ok'),
+    problem: nullable(drill['problem'], v => text(v, 'problem')),
+    okAt: nullable(drill['okAt'], v => number(v, 'okAt')),
   }
 }
 

@@ -131,6 +131,8 @@ export interface StatusReport {
   readonly failed: readonly string[]
   /** Of the other tables; null: the daemon does not run yet, or is of before there were any. */
   readonly dumps: DumpsStatus | null
+  /** Null: none was made. */
+  readonly drill: DrillStatus | null
   /** Only with `?libraries=1`. */
   readonly libraries?: readonly LibraryStatus[]
 }
@@ -158,6 +160,17 @@ export interface DumpsStatus {
   readonly owedForMs: number | null
   /** Why the last attempt gave none; null: it did, or there was none. */
   readonly problem: { readonly code: ErrorCode; readonly message: string; readonly nextStep: string } | null
+}
+
+/** The last rehearsed restore (`seaf-backup-cmd drill`). */
+export interface DrillStatus {
+  /** Unix ms. */
+  readonly at: number
+  readonly ok: boolean
+  /** The first thing that was wrong; null: nothing. */
+  readonly problem: string | null
+  /** Of the last one that succeeded; null: none has. */
+  readonly okAt: number | null
 }
 
 /** What `dumps now` hears. */

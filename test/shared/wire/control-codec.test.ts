@@ -99,9 +99,10 @@ const statusReport: fc.Arbitrary<StatusReport> = fc.record(
         problem: orNull(fc.record(problem)),
       }),
     ),
+    drill: orNull(fc.record({ at: count, ok: fc.boolean(), problem: orNull(text), okAt: orNull(count) })),
     libraries: fc.array(library, { maxLength: 3 }),
   },
-  { requiredKeys: ['version', 'at', 'primary', 'overdue', 'counts', 'syncing', 'failed', 'dumps'] },
+  { requiredKeys: ['version', 'at', 'primary', 'overdue', 'counts', 'syncing', 'failed', 'dumps', 'drill'] },
 )
 const controlError = fc.record({ ...problem, candidates: ids }, { requiredKeys: ['code', 'message', 'nextStep'] })
 const event: fc.Arbitrary<SyncEvent> = fc.oneof(

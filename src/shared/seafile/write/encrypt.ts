@@ -106,6 +106,24 @@ export function openFileKey(repo: RepoId, encryption: Encryption, password: stri
   return new FileKey(derive(secret, salt))
 }
 
+/**
+ * As `openFileKey`, also where a password hash stands in place of the magic (Seafile 11 and newer): that one decides
+ * who may try, the key is wrapped as ever. A wrong password then does not unwrap it, but for one in some hundreds, which
+ * decrypts no block.
+ */
+export function tryFileKey(repo: RepoId, encryption: Encryption, password: string): FileKey {
+  const { magic, pwdHash, key, version } = encryption
+  if (magic !== null || pwdHash === null) return openFileKey(repo, encryption, password)
+  expectSupported(repo, { ...encryption, magic: '' })
+  const salt = saltOf(encryption)
+  try {
+    const secret = new FileKey(derive(password, salt)).decrypt(Buffer.from(key ?? '', 'hex'))
+    return new FileKey(derive(secret, salt))
+  } catch (cause) {
+    throw new BackupError('BAD_REQUEST', `unlock library ${short(repo)}: wrong password`, { repo, version }, { cause })
+  }
+}
+
 function expectSupported(repo: RepoId, { version, magic, key }: Encryption): void {
   if ((version === 2 || version === 4) && magic !== null && key !== null) return
   const what = magic === null ? 'a configured password hash' : `encryption version ${version}`

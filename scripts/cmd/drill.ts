@@ -1,0 +1,50 @@
+/** The verb `drill`: works with no daemon, so it is loaded only when it is asked for. */
+
+import { drill as rehearse } from '../../src/backup/drill/drill.js'
+import { duration } from '../../src/shared/duration.js'
+import { EXIT } from './exit.js'
+import { openCounter } from './progress.js'
+import { byteSize, count, plain } from './render.js'
+import type { DrillReport } from '../../src/backup/drill/drill.js'
+import type { DirectoryFlags } from '../../src/shared/directories.js'
+import type { ExitCode } from './exit.js'
+
+const PROBLEMS_SHOWN_MAX = 20
+
+/** Exit code 1 when anything would be missing on the day. */
+export async function drill(
+  flags: DirectoryFlags,
+  { acceptHoles, json }: { readonly acceptHoles: boolean; readonly json: boolean },
+  signal: AbortSignal,
+): Promise<ExitCode> {
+  using counter = openCounter(process.stderr)
+  const report = await rehearse(
+    flags,
+    { acceptHoles },
+    (done, libraries, { bytes }) => counter.show(() => `${done} of ${libraries} libraries, ${byteSize(bytes)}`),
+    signal,
+  )
+  counter.clear()
+  process.stdout.write(json ? `${JSON.stringify(report, null, 2)}\n` : rendered(report))
+  return report.ok ? EXIT.ok : EXIT.failed
+}
+
+function rendered({ file, ...report }: DrillReport & { readonly file: string }): string {
+  const { ok, problems, tookMs, restored, dump, tables, tablesCompared, rowsCompared, files } = report
+  const lines = [
+    `Drill ${ok ? 'succeeded' : 'FAILED'} in ${duration(tookMs)}`,
+    ...problems.slice(0, PROBLEMS_SHOWN_MAX).map(problem => `  ${plain(problem)}`),
+    ...(problems.length > PROBLEMS_SHOWN_MAX ? [`  and ${problems.length - PROBLEMS_SHOWN_MAX} more`] : []),
+    ...(restored
+      ? [
+          `Libraries: ${restored.libraries} restored, ${restored.lost} not; ${count(restored.commits + restored.fs + restored.blocks, 'object')}, ${byteSize(restored.bytes)}`,
+        ]
+      : []),
+    dump
+      ? `Other tables: dump ${dump.id}, ${duration(dump.ageMs)} old, ${tables}; ${count(rowsCompared, 'row')} in ${count(tablesCompared, 'table')} compared`
+      : 'Other tables: no dump',
+    `Files put together: ${files.length}`,
+    `Report: ${file}`,
+  ]
+  return `${lines.join('\n')}\n`
+}

@@ -1,0 +1,260 @@
+/**
+ * A rehearsed restore: into a directory and a database that nobody needs, looked at as one would look at it on the day.
+ *
+ * Everything is restored, so every object is read and compared with its name;
+ * rows are counted in the restored databases and compared with what was counted
+ * in the dump; some files are put together and hashed. Nothing of the backup is
+ * written but the report.
+ */
+
+import { createHash, randomInt } from 'node:crypto'
+import { mkdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { LIBRARY_TABLES } from '../../shared/catalog/library-tables.js'
+import { readBackupConfig } from '../../shared/config.js'
+import { reason } from '../../shared/errors.js'
+import { lockState } from '../../shared/state-lock.js'
+import { DiskObjectReader } from '../../shared/store/disk-object-store.js'
+import { DumpStore } from '../dumps/dump-store.js'
+import { sqliteRows } from '../dumps/sqlite-rows.js'
+import { contentsOf } from '../files/contents.js'
+import { opened } from '../files/library-at.js'
+import { below, rootOf } from '../files/tree.js'
+import { MysqlClient } from '../restore/mysql-client.js'
+import { restore } from '../restore/restore.js'
+import { recordDrill } from './drill-record.js'
+import { PrivateServer } from './private-server.js'
+import type { BackupConfig } from '../../shared/config.js'
+import type { DirectoryFlags } from '../../shared/directories.js'
+import type { CheckCounts } from '../verify/library-check.js'
+import type { Dump, TableCount } from '../dumps/dump-manifest.js'
+import type { LibraryAt } from '../files/library-at.js'
+import type { Entry } from '../files/tree.js'
+import type { LeftOut, PlannedLibrary } from '../restore/restore-plan.js'
+import type { RestoreEvents, Restored } from '../restore/restore.js'
+
+export interface DrillRequest {
+  /** Libraries with holes count as restored. */
+  readonly acceptHoles: boolean
+}
+
+export interface SampledFile {
+  readonly library: string
+  readonly path: string
+  readonly bytes: number
+  readonly sha256: string
+}
+
+export interface DrillReport {
+  /** Unix ms. */
+  readonly at: number
+  readonly tookMs: number
+  readonly ok: boolean
+  /** One sentence each; none when `ok`. */
+  readonly problems: readonly string[]
+  readonly dump: { readonly id: string; readonly ageMs: number } | null
+  /** What was done with the dump. */
+  readonly tables: 'restored' | 'only read: no database server is installed here' | 'none'
+  readonly tablesCompared: number
+  readonly rowsCompared: number
+  readonly restored: Pick<Restored, 'libraries' | 'lost' | keyof CheckCounts> | null
+  readonly files: readonly SampledFile[]
+}
+
+const LIBRARIES_SAMPLED = 10
+const FILES_SAMPLED = 3
+/** Of a library with millions, the sample is of the first so many. */
+const FILES_LOOKED_AT = 10_000
+/** Larger ones are left to the checksums of their blocks. */
+const SAMPLE_BYTES_MAX = 256 * 1024 * 1024
+
+/** Resolves with what was found, good or bad, once it is recorded. @throws BackupError CONFIG_INVALID, ALREADY_RUNNING */
+export async function drill(
+  flags: DirectoryFlags,
+  request: DrillRequest,
+  onProgress: RestoreEvents['progress'],
+  signal: AbortSignal,
+): Promise<DrillReport & { readonly file: string }> {
+  const config = readBackupConfig(flags)
+  const scratch = join(config.stateDir, 'drill')
+  mkdirSync(scratch, { recursive: true, mode: 0o700 })
+  using _one = lockState(scratch)
+  const at = Date.now()
+  const dir = join(scratch, 'restored')
+  for (const left of [dir, `${dir}.partial`, join(scratch, 'mysql')]) rmSync(left, { recursive: true, force: true })
+  const findings = new Findings(at)
+  try {
+    await rehearse({ config, flags, request, scratch, dir, findings, onProgress }, signal)
+  } catch (error) {
+    if (signal.aborted) throw error
+    findings.problems.push(reason(error))
+  } finally {
+    for (const left of [dir, `${dir}.partial`, join(scratch, 'mysql')]) rmSync(left, { recursive: true, force: true })
+  }
+  const report = findings.report()
+  const file = await recordDrill(config.stateDir, { at, ok: report.ok, problem: report.problems[0] ?? null }, report)
+  return { ...report, file }
+}
+
+class Findings {
+  readonly problems: string[] = []
+  readonly libraries: PlannedLibrary[] = []
+  readonly files: SampledFile[] = []
+  dump: Dump | null = null
+  tables: DrillReport['tables'] = 'none'
+  tablesCompared = 0
+  rowsCompared = 0
+  restored: Restored | null = null
+
+  constructor(private readonly at: number) {}
+
+  report(): DrillReport {
+    const { problems, dump, tables, tablesCompared, rowsCompared, restored, files } = this
+    return {
+      at: this.at,
+      tookMs: Date.now() - this.at,
+      ok: problems.length === 0,
+      problems,
+      dump: dump && { id: dump.id, ageMs: this.at - dump.askedAt },
+      tables,
+      tablesCompared,
+      rowsCompared,
+      restored: restored && {
+        libraries: restored.libraries,
+        lost: restored.lost,
+        commits: restored.commits,
+        fs: restored.fs,
+        blocks: restored.blocks,
+        bytes: restored.bytes,
+      },
+      files,
+    }
+  }
+}
+
+interface Rehearsal {
+  readonly config: BackupConfig
+  readonly flags: DirectoryFlags
+  readonly request: DrillRequest
+  readonly scratch: string
+  readonly dir: string
+  readonly findings: Findings
+  readonly onProgress: RestoreEvents['progress']
+}
+
+async function rehearse(rehearsal: Rehearsal, signal: AbortSignal): Promise<void> {
+  const { config, scratch, findings } = rehearsal
+  const newest = new DumpStore(config.stateDir).list().dumps.find(({ verdict }) => !verdict?.damage)?.dump ?? null
+  findings.dump = newest
+  if (newest === null && config.dumpSchedule !== null) findings.problems.push('there is no dump of the other tables')
+  const needsServer = newest?.engine === 'mysql'
+  if (needsServer && !PrivateServer.isInstalled()) {
+    findings.tables = 'only read: no database server is installed here'
+    return restoreAndLook(rehearsal, null, signal)
+  }
+  if (newest !== null) findings.tables = 'restored'
+  if (!needsServer) return restoreAndLook(rehearsal, null, signal)
+  await using server = await PrivateServer.start(join(scratch, 'mysql'), signal)
+  await restoreAndLook(rehearsal, server, signal)
+}
+
+async function restoreAndLook(rehearsal: Rehearsal, server: PrivateServer | null, signal: AbortSignal): Promise<void> {
+  const { flags, request, dir, findings, onProgress } = rehearsal
+  const order = { at: null, libraries: [], withDeleted: false, to: dir, force: false, tablesOnly: false }
+  findings.restored = await restore(
+    flags,
+    {
+      ...order,
+      acceptHoles: request.acceptHoles,
+      server: server?.optionFile ?? null,
+      withoutTables: findings.tables !== 'restored',
+    },
+    {
+      planned() {},
+      progress: onProgress,
+      copied: library => void findings.libraries.push(library),
+      leftOut: library => notRestored(findings, library),
+    },
+    signal,
+  )
+  const { dump } = findings
+  if (dump && findings.tables === 'restored') {
+    const found = server ? await countMysql(server, dump, signal) : countSqlite(dir, dump)
+    compareRows(findings, dump, found)
+  }
+  sampleFiles(rehearsal)
+}
+
+function notRestored(findings: Findings, { repo, why, isLoss }: LeftOut): void {
+  if (isLoss) findings.problems.push(`library ${repo} would not be restored: ${why}`)
+}
+
+/** Rows of these come with the libraries, not with the dump. */
+const isOfLibraries = ({ table }: TableCount): boolean => Object.hasOwn(LIBRARY_TABLES, table)
+
+const key = ({ database, table }: TableCount): string => `${database}.${table}`
+
+async function countMysql(server: PrivateServer, dump: Dump, signal: AbortSignal): Promise<Map<string, number>> {
+  using client = new MysqlClient(server.access)
+  const quote = (name: string) => `\`${name.replaceAll('`', '``')}\``
+  const tables = dump.tables.filter(table => !isOfLibraries(table))
+  const sql = tables.map(({ database, table }) => `SELECT COUNT(*) FROM ${quote(database)}.${quote(table)};`).join('\n')
+  const counts = (await client.ask(sql, signal)).trim().split('\n').map(Number)
+  return new Map(tables.map((table, i) => [key(table), counts[i] ?? NaN]))
+}
+
+function countSqlite(dir: string, dump: Dump): Map<string, number> {
+  const found = dump.parts.flatMap(({ name }) => sqliteRows(join(dir, name), name))
+  return new Map(found.map(table => [key(table), table.rows]))
+}
+
+function compareRows(findings: Findings, dump: Dump, found: ReadonlyMap<string, number>): void {
+  for (const table of dump.tables) {
+    if (isOfLibraries(table)) continue
+    const rows = found.get(key(table))
+    findings.tablesCompared += 1
+    findings.rowsCompared += table.rows
+    if (rows !== table.rows)
+      findings.problems.push(`table ${key(table)} has ${rows ?? 'no'} rows restored, and ${table.rows} in the dump`)
+  }
+}
+
+/** Put together from the restored directory alone, as a server would read them. */
+function sampleFiles({ dir, findings }: Rehearsal): void {
+  const store = new DiskObjectReader(join(dir, 'seafile-data'))
+  for (const { repo, rows } of chosen(findings.libraries, LIBRARIES_SAMPLED)) {
+    try {
+      const library = opened(store, repo, rows.virtual?.originRepo ?? repo, { head: rows.head, since: null })
+      if (library.encryption) continue // without its password it is blocks, and those were compared
+      for (const file of chosen(filesOf(library), FILES_SAMPLED)) findings.files.push(hashed(library, file))
+    } catch (error) {
+      findings.problems.push(`a file of library ${repo} cannot be read after the restore: ${reason(error)}`)
+    }
+  }
+}
+
+function filesOf(library: LibraryAt): Entry[] {
+  const files: Entry[] = []
+  let looked = 0
+  for (const entry of below(library, rootOf(library))) {
+    if (++looked > FILES_LOOKED_AT) break
+    if (entry.kind === 'file' && (entry.size ?? 0) <= SAMPLE_BYTES_MAX) files.push(entry)
+  }
+  return files
+}
+
+function hashed(library: LibraryAt, file: Entry): SampledFile {
+  const hash = createHash('sha256')
+  let bytes = 0
+  for (const part of contentsOf(library, file, null)) {
+    hash.update(part)
+    bytes += part.byteLength
+  }
+  return { library: library.repo, path: file.path, bytes, sha256: hash.digest('hex') }
+}
+
+/** Any of them, each once. */
+function chosen<T>(all: readonly T[], count: number): T[] {
+  const rest = [...all]
+  return Array.from({ length: Math.min(count, rest.length) }, () => rest.splice(randomInt(rest.length), 1)[0] as T)
+}
