@@ -18,6 +18,7 @@ import { renderError } from './cmd/render.js'
 import { libraries, log, status, sync } from './cmd/verbs.js'
 import type { ExitCode } from './cmd/exit.js'
 import type { DiffOptions } from './cmd/files.js'
+import type { PromoteOptions } from './cmd/promote.js'
 import type { RestoreOptions } from './cmd/restore.js'
 import type { StatusOptions } from './cmd/verbs.js'
 
@@ -123,6 +124,7 @@ function commandLine({ run, runAlone }: Runners, signal: AbortSignal) {
   addRestoreVerb(program, { run, runAlone }, signal)
   addFileVerbs(program, { run, runAlone }, signal)
   addDrillVerb(program, { run, runAlone }, signal)
+  addPromoteVerb(program, { run, runAlone }, signal)
   return program
 }
 
@@ -189,6 +191,23 @@ function addRestoreVerb(program: Command, { runAlone }: Runners, signal: AbortSi
     .option('--json', 'one JSON object a line', false)
     .action((options: RestoreOptions) =>
       runAlone(async flags => (await import('./cmd/restore.js')).restore(flags, options, signal)),
+    )
+}
+
+function addPromoteVerb(program: Command, { runAlone }: Runners, signal: AbortSignal): void {
+  program
+    .command('promote')
+    .description('make this backup the server: a checklist, a fence, the other tables, and what remains to be done')
+    .option('--check', 'only the checklist', false)
+    .option(
+      '--accept-loss <words>',
+      'what is given up, of those that the checklist calls LOSS: primary,libraries,tables',
+    )
+    .option('--without-tables', 'leave users, groups and shares out', false)
+    .option('--confirm <word>', 'PROMOTE, in place of being asked')
+    .option('--json', 'one JSON object a line', false)
+    .action((options: PromoteOptions) =>
+      runAlone(async flags => (await import('./cmd/promote.js')).promote(flags, options, signal)),
     )
 }
 

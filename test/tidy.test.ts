@@ -26,6 +26,7 @@ const ROOMS: ReadonlyArray<{ room: RegExp; may: readonly RegExp[] }> = [
   // works with no daemon: loaded only when it is asked for
   { room: /^scripts\/cmd\/verify\.ts$/, may: [/^scripts\/cmd\//, /^src\/backup\/verify\//, /^src\/shared\//] },
   { room: /^scripts\/cmd\/dumps\.ts$/, may: [/^scripts\/cmd\//, /^src\/backup\/dumps\//, /^src\/shared\//] },
+  { room: /^scripts\/cmd\/promote\.ts$/, may: [/^scripts\/cmd\//, /^src\/backup\/promote\//, /^src\/shared\//] },
   { room: /^scripts\/cmd\/drill\.ts$/, may: [/^scripts\/cmd\//, /^src\/backup\/drill\//, /^src\/shared\//] },
   { room: /^scripts\/cmd\/files\.ts$/, may: [/^scripts\/cmd\//, /^src\/backup\/files\//, /^src\/shared\//] },
   {
@@ -42,7 +43,7 @@ const OWNERS: Readonly<Record<string, RegExp>> = {
   '@vlasky/zongji': /^src\/primary\/changes\/mysql-binlog\.ts$/,
   undici: /^src\/backup\/sync\/primary-client\.ts$/,
   'better-sqlite3':
-    /^src\/(shared\/catalog\/[^/]*sqlite[^/]*|shared\/state-lock|backup\/state\/[^/]+|(primary\/dump|backup\/dumps)\/sqlite[^/]*)\.ts$/,
+    /^src\/(shared\/catalog\/[^/]*sqlite[^/]*|shared\/state-lock|backup\/state\/[^/]+|(primary\/dump|backup\/(dumps|promote))\/sqlite[^/]*)\.ts$/,
   mysql2:
     /^src\/(shared\/catalog\/[^/]*mysql[^/]*|primary\/changes\/binlog-access|primary\/dump\/mysql-databases)\.ts$/,
   'fast-diff': /^src\/backup\/files\/diff\.ts$/,

@@ -7,7 +7,7 @@ import { accessSync, constants, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { openCatalog } from '../shared/catalog/open-catalog.js'
 import { unusable } from '../shared/daemon.js'
-import { asBackupError, isAbort, reason } from '../shared/errors.js'
+import { BackupError, asBackupError, isAbort, reason } from '../shared/errors.js'
 import { aborted, startLoop } from '../shared/lifecycle.js'
 import { lockState } from '../shared/state-lock.js'
 import { DiskObjectStore } from '../shared/store/disk-object-store.js'
@@ -19,6 +19,7 @@ import { DumpDuty } from './dumps/dump-duty.js'
 import { DumpStore } from './dumps/dump-store.js'
 import { Subscriber } from './hints/subscriber.js'
 import { Sweep } from './hints/sweep.js'
+import { readPromotion } from './promote/promotion.js'
 import { LibraryStates, isBehind } from './state/library-state.js'
 import { openStateDb } from './state/state-db.js'
 import { lookAtCopies, recallLibraries } from './sync/own-copy.js'
@@ -29,6 +30,8 @@ import type { CatalogWriter } from '../shared/catalog/catalog.js'
 import type { BackupConfig } from '../shared/config.js'
 import type { RepoId } from '../shared/ids.js'
 import type { Log } from '../shared/log.js'
+import type { AuthKeys } from '../shared/wire/auth.js'
+import type { Promotion } from './promote/promotion.js'
 import type { OwnCopy } from './sync/own-copy.js'
 
 const DATABASE_RETRY = { first: 500, max: 15_000 }
@@ -55,6 +58,11 @@ export async function runBackup(config: BackupConfig, log: Log, signal: AbortSig
     target: control,
     log,
   })
+  const promotion = readPromotion(stateDir)
+  if (promotion) {
+    await tellOfPromotion(promotion, { config, keys, log, control }, signal)
+    return
+  }
   store.prepare()
   await using catalog = await openCatalogPatiently(config, log, AbortSignal.any([signal, death.signal]))
   await recallLibraries({ catalog, states, log }, signal)
@@ -97,6 +105,31 @@ export async function runBackup(config: BackupConfig, log: Log, signal: AbortSig
 
   await aborted(AbortSignal.any([signal, death.signal]))
   if (death.signal.aborted) throw death.signal.reason
+}
+
+interface PromotedParts {
+  readonly config: BackupConfig
+  readonly keys: AuthKeys
+  readonly log: Log
+  readonly control: BackupControl
+}
+
+/** Nothing is synced where a server works: all that is left to do is to tell an old primary that comes back. */
+async function tellOfPromotion(
+  promotion: Promotion,
+  { config, keys, log, control }: PromotedParts,
+  signal: AbortSignal,
+): Promise<void> {
+  const { at, epoch, step } = promotion
+  const when = new Date(at).toISOString()
+  const message = `this backup was promoted on ${when} (epoch ${epoch}): it serves in the place of the primary`
+  const refusesAll = new BackupError('PROMOTED', message)
+  control.promoted(refusesAll)
+  const hints = { changed() {}, sweep() {} }
+  const { listen, tls } = config
+  await using subscriber = await Subscriber.start({ listen, tls, keys, log, hints, refusesAll })
+  log.warn({ events: subscriber.url, code: 'PROMOTED', reason: message, step }, 'backup promoted: nothing is synced')
+  await aborted(signal)
 }
 
 const shown = (urls: readonly URL[]): string => urls.map(url => url.origin).join(', ')

@@ -23,11 +23,12 @@ import type { CommitId, RepoId } from '../shared/ids.js'
 import type { Log } from '../shared/log.js'
 import type { AuthKeys } from '../shared/wire/auth.js'
 import type { EventMessage } from '../shared/wire/sync-messages.js'
+import type { Fence } from './fence.js'
 import type { ChangeHint, ChangeSink } from './changes/change-source.js'
 
 const EVENTS_PATH = '/v1/events'
 /** Refusals that name what differs, in the words of who knows both. */
-const SAID_BY_BACKUP: ReadonlySet<ErrorCode> = new Set(['CLOCK_SKEW', 'PROTOCOL_VERSION'])
+const SAID_BY_BACKUP: ReadonlySet<ErrorCode> = new Set(['CLOCK_SKEW', 'PROTOCOL_VERSION', 'PROMOTED'])
 const HEARTBEAT_MS = 3_000
 /** Without a pong for so long the connection is dead, whatever TCP thinks. */
 const SILENCE_MS_MAX = 15_000
@@ -50,6 +51,8 @@ export interface NotifierOptions {
   readonly source: () => string
   /** What is sent along with an event of this head (enclosure.ts). */
   readonly enclosure: (repo: RepoId, head: CommitId, signal: AbortSignal) => Promise<Buffer | null>
+  /** Goes up when the backup says that it was promoted. */
+  readonly fence: Fence
   readonly log: Log
   readonly onDeath: (error: unknown) => void
 }
@@ -121,6 +124,7 @@ export class Notifier implements ChangeSink, AsyncDisposable {
       } catch (error) {
         if (isAbort(error) && signal.aborted) throw error
         const { code, message: why } = asBackupError(error)
+        if (code === 'PROMOTED') await this.#options.fence.raise(why)
         // once a reason, not once an attempt: an unreachable backup must not fill the log
         if (why !== lastReason)
           this.#options.log.warn({ code, reason: why }, 'events cannot be delivered; trying again')

@@ -15,6 +15,7 @@ import { backoffMs, sleep } from '../shared/timing.js'
 import { authKeys } from '../shared/wire/auth.js'
 import { openChangeSource } from './changes/open-change-source.js'
 import { openDumpSource } from './dump/open-dump-source.js'
+import { Fence } from './fence.js'
 import { Notifier } from './notifier.js'
 import { CpuLimit } from './serve/cpu-limit.js'
 import { Enclosures } from './serve/enclosure.js'
@@ -41,6 +42,7 @@ export async function runPrimary(config: PrimaryConfig, log: Log, signal: AbortS
   await using catalog = await openCatalogPatiently(config, log, both)
   await using pool = new DeltaPool({ dataDir: config.dataDir, threads: config.workers, log, onDeath })
   const rate = new RateLimit(config.maxRate)
+  const fence = new Fence(config.stateDir, log)
   await using api = await startSyncApi(
     { listen: config.listen, tls: config.tls },
     {
@@ -49,6 +51,7 @@ export async function runPrimary(config: PrimaryConfig, log: Log, signal: AbortS
       objects: new DiskObjectReader(config.dataDir),
       pool,
       dump: dumpSender(openDumpSource(config)),
+      fence,
       rate,
       cpu: new CpuLimit(config.maxCpu),
       confKeepDays: config.historyKeepDays,
@@ -62,6 +65,7 @@ export async function runPrimary(config: PrimaryConfig, log: Log, signal: AbortS
     caFile: config.caFile,
     keys,
     source: () => current.source?.kind ?? 'starting',
+    fence,
     enclosure: (repo, head, stopping) => enclosures.of(repo, head, stopping),
     log,
     onDeath,

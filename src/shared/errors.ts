@@ -68,6 +68,10 @@ const DISPOSITIONS = {
   DUMP_DAMAGED: 'operator',
   /** The command named no dump that is kept here. */
   DUMP_UNKNOWN: 'usage',
+  /** This backup was promoted: it serves, and backs up nothing any more. */
+  PROMOTED: 'operator',
+  /** Something is not certain enough to be promoted without somebody's word. */
+  PROMOTION_STOPPED: 'usage',
   /** A restore could not be brought to its end; nothing half restored is left under its name. */
   RESTORE_FAILED: 'operator',
   /** The command would have written over something. */

@@ -102,10 +102,11 @@ export class Pair implements AsyncDisposable {
     return daemon
   }
 
-  async startBackup(env: NodeJS.ProcessEnv = {}): Promise<DaemonProcess> {
+  /** `is`: what it logs when it listens. */
+  async startBackup(env: NodeJS.ProcessEnv = {}, is = 'backup ready'): Promise<DaemonProcess> {
     const daemon = new DaemonProcess('backup', ['--conf', join(this.backup.dir, 'conf')], env)
     this.backup.process = daemon
-    const ready = await daemon.logged('backup ready')
+    const ready = await daemon.logged(is)
     this.backup.relay.target = Number(new URL(String(ready['events'])).port)
     return daemon
   }

@@ -34,6 +34,7 @@ interface Parts {
 
 export class BackupControl implements ControlTarget {
   #parts: Parts | undefined
+  #promoted: BackupError | undefined
 
   constructor(
     private readonly states: LibraryStates,
@@ -44,6 +45,11 @@ export class BackupControl implements ControlTarget {
       readonly stateDir: string
     },
   ) {}
+
+  /** From now on whoever asks for work hears why there is none. */
+  promoted(why: BackupError): void {
+    this.#promoted = why
+  }
 
   attach(parts: Parts): void {
     this.#parts = parts
@@ -149,6 +155,7 @@ export class BackupControl implements ControlTarget {
   }
 
   #starting(): BackupError {
+    if (this.#promoted) return this.#promoted
     return new BackupError('DATABASE_DOWN', 'start: the daemon waits for the database of the backup; see its log')
   }
 }

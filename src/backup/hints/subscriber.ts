@@ -75,6 +75,8 @@ export class Subscriber implements AsyncDisposable {
     keys: AuthKeys,
     private readonly hints: Hints,
     private readonly log: Log,
+    /** What every agent is told in place of being heard. */
+    private readonly refusesAll: BackupError | undefined,
   ) {
     this.#guard = new RequestGuard(keys)
     this.#server.on('headers', (headers, request) => headers.push(this.#proofs.get(request) ?? ''))
@@ -85,8 +87,10 @@ export class Subscriber implements AsyncDisposable {
     })
   }
 
-  static async start(options: ListenOptions & { keys: AuthKeys; hints: Hints; log: Log }): Promise<Subscriber> {
-    const subscriber = new Subscriber(options.keys, options.hints, options.log)
+  static async start(
+    options: ListenOptions & { keys: AuthKeys; hints: Hints; log: Log; refusesAll?: BackupError },
+  ): Promise<Subscriber> {
+    const subscriber = new Subscriber(options.keys, options.hints, options.log, options.refusesAll)
     const listener = await listen(options, (_request, response) => {
       const message = 'seaf-backup-server: agents connect to /v1/events with a WebSocket'
       response.writeHead(404, { 'content-type': 'application/json', connection: 'close' })
@@ -153,6 +157,7 @@ export class Subscriber implements AsyncDisposable {
         `the agent speaks protocol ${String(theirs).slice(0, 10)}, this backup ${PROTOCOL_VERSION}; install the same version on both hosts`,
       )
     }
+    if (this.refusesAll) throw this.refusesAll
     if (this.#agents.size >= AGENTS_MAX) throw new BackupError('BAD_REQUEST', `more than ${AGENTS_MAX} agents`)
   }
 
@@ -210,7 +215,12 @@ export class Subscriber implements AsyncDisposable {
   }
 }
 
-const REFUSALS: Partial<Record<ErrorCode, number>> = { PROTOCOL_VERSION: 426, BAD_REQUEST: 404, PROTOCOL_BROKEN: 400 }
+const REFUSALS: Partial<Record<ErrorCode, number>> = {
+  PROTOCOL_VERSION: 426,
+  BAD_REQUEST: 404,
+  PROTOCOL_BROKEN: 400,
+  PROMOTED: 409,
+}
 
 /** As the sync API refuses: in JSON, proved to whoever proved itself. */
 function refusal({ code, message }: Pick<BackupError, 'code' | 'message'>, proven: ProvenRequest | undefined): string {

@@ -36,6 +36,7 @@ import type { AuthKeys, ProvenRequest } from '../../shared/wire/auth.js'
 import type { Listener, ListenOptions } from '../../shared/wire/listener.js'
 import type { DiskObjectReader } from '../../shared/store/disk-object-store.js'
 import type { DeltaPool, WorkerJob } from './delta-pool.js'
+import type { Fence } from '../fence.js'
 import type { CpuLimit } from './cpu-limit.js'
 import type { RateLimit } from './rate-limit.js'
 import type { SendDump } from './send-dump.js'
@@ -46,6 +47,7 @@ export interface SyncApiParts {
   readonly objects: DiskObjectReader
   readonly pool: DeltaPool
   readonly dump: SendDump
+  readonly fence: Fence
   readonly rate: RateLimit
   readonly cpu: CpuLimit
   /** `[history] keep_days` of seafile.conf. */
@@ -67,6 +69,7 @@ const STATUS: Partial<Record<string, number>> = {
   CLOCK_SKEW: 401,
   PROTOCOL_VERSION: 426,
   LIBRARY_GONE: 404,
+  PROMOTED: 409,
   BAD_REQUEST: 400,
   PROTOCOL_BROKEN: 400,
   DATABASE_DOWN: 503,
@@ -106,6 +109,7 @@ async function answer(
     })
     guard.admit(proven)
     expectVersion(request)
+    parts.fence.expectDown()
     await route({ request, response, body, proven, signal: gone.signal }, parts)
   } catch (error) {
     if (gone.signal.aborted || isAbort(error)) return void response.destroy()

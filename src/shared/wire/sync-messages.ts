@@ -155,6 +155,7 @@ export function decodeRemoteError(payload: Buffer, who: 'primary' | 'backup' = '
     'LIBRARY_GONE',
     'STOPPING',
     'DUMP_FAILED',
+    'PROMOTED',
   ])
   return new BackupError(ours.has(code) ? code : 'PRIMARY_FAILED', `the ${who} says: ${message}`, { code })
 }

@@ -1,0 +1,175 @@
+/**
+ * What is certain before a promotion, and what would be lost by it: looked at now, on this host, with the primary asked
+ * if it answers. Reads only.
+ */
+
+import { openCatalogReader } from '../../shared/catalog/open-catalog.js'
+import { duration } from '../../shared/duration.js'
+import { asBackupError, reason } from '../../shared/errors.js'
+import { silentLog } from '../../shared/log.js'
+import { findProgram } from '../../shared/mysql-options.js'
+import { DumpStore } from '../dumps/dump-store.js'
+import { PromotionStates } from '../state/promotion-states.js'
+import { PrimaryClient, readCa } from '../sync/primary-client.js'
+import type { BackupConfig } from '../../shared/config.js'
+import type { RepoId } from '../../shared/ids.js'
+import type { Dump } from '../dumps/dump-manifest.js'
+import type { KnownLibrary } from '../state/promotion-states.js'
+
+/** What can be agreed to lose, by `--accept-loss`. */
+export const LOSSES = ['primary', 'libraries', 'tables'] as const
+export type Loss = (typeof LOSSES)[number]
+
+export interface Check {
+  readonly what: string
+  /** `loss`: goes on when that is accepted; `stop`: not before it is mended. */
+  readonly verdict: 'good' | 'loss' | 'stop'
+  readonly loss: Loss | null
+  readonly message: string
+}
+
+export interface Checklist {
+  readonly checks: readonly Check[]
+  readonly dump: Dump | null
+  /** Libraries of which the primary, for all that is known, has or had a newer state. */
+  readonly ahead: readonly RepoId[]
+}
+
+/** A dump that young was taken for this. */
+const FRESH_DUMP_MS = 10 * 60_000
+const ASK_MS_MAX = 15_000
+const NAMED_MAX = 20
+
+/** `withoutTables`: those of the dump are not wanted. */
+export async function checkPromotion(
+  config: BackupConfig,
+  { withoutTables }: { readonly withoutTables: boolean },
+  signal: AbortSignal,
+): Promise<Checklist> {
+  using states = new PromotionStates(config.stateDir)
+  const known = states.libraries()
+  const primary = await askPrimary(config, signal)
+  const own = await ownHeads(config, signal)
+  const libraries = checkLibraries(known, primary.heads, own.heads)
+  const dump = withoutTables ? null : newestDump(config)
+  const checks = [
+    own.check,
+    checkPrimary(primary, states.newestRecord()),
+    libraries.check,
+    ...(withoutTables
+      ? [acceptable('tables', 'the other tables', 'users, groups and shares are left out, as was asked')]
+      : []),
+    ...(withoutTables ? [] : checkDump(config, dump)),
+  ]
+  return { checks, dump, ahead: libraries.ahead }
+}
+
+const good = (what: string, message: string): Check => ({ what, verdict: 'good', loss: null, message })
+const stop = (what: string, message: string): Check => ({ what, verdict: 'stop', loss: null, message })
+const acceptable = (loss: Loss, what: string, message: string): Check => ({ what, verdict: 'loss', loss, message })
+
+interface AskedPrimary {
+  /** Undefined: it does not answer. */
+  readonly heads: ReadonlyMap<RepoId, string | null> | undefined
+  readonly why: string
+}
+
+async function askPrimary(config: BackupConfig, signal: AbortSignal): Promise<AskedPrimary> {
+  const { primaryUrls, syncTokens, caFile } = config
+  await using client = new PrimaryClient({ urls: primaryUrls.map(url => url.href), syncTokens, ca: readCa(caFile) })
+  try {
+    const listing = await client.listing(AbortSignal.any([signal, AbortSignal.timeout(ASK_MS_MAX)]))
+    return { heads: new Map([...listing].map(({ repo, head }) => [repo, head])), why: '' }
+  } catch (error) {
+    if (signal.aborted) throw error
+    return { heads: undefined, why: reason(error) }
+  }
+}
+
+async function ownHeads(config: BackupConfig, signal: AbortSignal) {
+  try {
+    await using catalog = await openCatalogReader(config.database, silentLog)
+    const heads = await catalog.heads(signal)
+    return { heads, check: good('this host', `its database answers, ${heads.size} libraries have a head in it`) }
+  } catch (error) {
+    if (signal.aborted) throw error
+    return { heads: new Map<RepoId, string>(), check: stop('this host', asBackupError(error).message) }
+  }
+}
+
+function checkPrimary({ heads, why }: AskedPrimary, newest: number | null): Check {
+  const last = newest === null ? 'never' : new Date(newest).toISOString()
+  if (heads === undefined) {
+    const message = `it does not answer (${why}): what it had beyond the last change that came here (${last}) is lost`
+    return acceptable('primary', 'the primary', message)
+  }
+  const message = `it answers: stop Seafile there, and its agent last, so that nobody works on both`
+  return good('the primary', message)
+}
+
+/** Of each library what is known of the primary's head, now or when it was last heard, beside ours. */
+function checkLibraries(
+  known: readonly KnownLibrary[],
+  theirs: AskedPrimary['heads'],
+  ours: ReadonlyMap<RepoId, string>,
+): { readonly check: Check; readonly ahead: RepoId[] } {
+  const live = known.filter(({ repo, deleted }) => (theirs ? theirs.has(repo) : !deleted))
+  const unknown = [...(theirs?.keys() ?? [])].filter(repo => !known.some(library => library.repo === repo))
+  const wanted = (library: KnownLibrary) => (theirs ? (theirs.get(library.repo) ?? null) : library.primaryHead)
+  const behind = live.filter(library => wanted(library) !== (ours.get(library.repo) ?? null)).map(({ repo }) => repo)
+  const damaged = live.filter(({ holes }) => holes > 0).map(({ repo }) => repo)
+  const ahead = [...behind, ...unknown]
+  const lacking = new Set([...ahead, ...damaged])
+  if (lacking.size === 0)
+    return { check: good('libraries', `all ${live.length} are here as the primary had them`), ahead }
+  const parts = [
+    named(behind, 'not here as the primary has or had them'),
+    named(unknown, 'not here at all'),
+    named(damaged, 'with objects missing or damaged'),
+  ].filter(part => part !== '')
+  return {
+    check: acceptable('libraries', 'libraries', `of ${live.length + unknown.length}: ${parts.join('; ')}`),
+    ahead,
+  }
+}
+
+function named(repos: readonly RepoId[], what: string): string {
+  if (repos.length === 0) return ''
+  const more = repos.length > NAMED_MAX ? ` and ${repos.length - NAMED_MAX} more` : ''
+  return `${repos.length} ${what}: ${repos.slice(0, NAMED_MAX).join(' ')}${more}`
+}
+
+const newestDump = (config: BackupConfig): Dump | null =>
+  new DumpStore(config.stateDir).list().dumps.find(({ verdict }) => !verdict?.damage)?.dump ?? null
+
+function checkDump({ database }: BackupConfig, dump: Dump | null): Check[] {
+  const what = 'the other tables'
+  if (!dump) return [acceptable('tables', what, 'there is no dump: no users, groups or shares')]
+  const age = Date.now() - dump.askedAt
+  const since = new Date(dump.askedAt).toISOString()
+  const checks = [
+    age <= FRESH_DUMP_MS
+      ? good(what, `dump ${dump.id}, ${duration(age)} old`)
+      : acceptable(
+          'tables',
+          what,
+          `what was changed in users, groups and shares since ${since} (${duration(age)} ago) is lost`,
+        ),
+  ]
+  if (dump.engine !== database.type) {
+    checks.push(stop('the database', `the dump is of ${dump.engine}, [database] type here is ${database.type}`))
+  } else if (database.type === 'mysql') {
+    const [theirs] = dump.databases
+    if (theirs !== database.dbName)
+      checks.push(
+        stop('the database', `the dump calls Seafile's database ${theirs}, db_name here is ${database.dbName}`),
+      )
+    if (findProgram(['mariadb', 'mysql']) === undefined)
+      checks.push(stop('the database', 'neither mariadb nor mysql is installed here: install mariadb-client'))
+  }
+  return checks
+}
+
+/** What keeps a promotion from going on, with what was accepted. */
+export const open = ({ checks }: Checklist, accepted: readonly string[]): Check[] =>
+  checks.filter(({ verdict, loss }) => verdict === 'stop' || (loss !== null && !accepted.includes(loss)))

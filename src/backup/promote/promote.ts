@@ -1,0 +1,198 @@
+/**
+ * `seaf-backup-cmd promote`: this backup becomes the server.
+ *
+ * The fence comes first: from then on nothing syncs here any more, and an old
+ * primary that comes back is told. Then the other tables are taken from the
+ * dump, beside the three core ones, which are right as they are; then each
+ * library gets its own rows back, which the dump had in an older state. Every
+ * step may be done again.
+ */
+
+import { createWriteStream, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { openCatalog } from '../../shared/catalog/open-catalog.js'
+import { readBackupConfig } from '../../shared/config.js'
+import { BackupError } from '../../shared/errors.js'
+import { silentLog } from '../../shared/log.js'
+import { lockState } from '../../shared/state-lock.js'
+import { syncPath, writeDurably } from '../../shared/store/durable-file.js'
+import { parseLibraryRows } from '../../shared/wire/rows-codec.js'
+import { DumpStore } from '../dumps/dump-store.js'
+import { unpackPart } from '../dumps/read-dump.js'
+import { MysqlClient } from '../restore/mysql-client.js'
+import { checkPromotion, open } from './checklist.js'
+import { isBefore, newPromotion, readPromotion, writePromotion } from './promotion.js'
+import { deleteSqliteTokens, importSqliteTables } from './sqlite-tables.js'
+import type { LibraryRows } from '../../shared/catalog/catalog.js'
+import type { BackupConfig } from '../../shared/config.js'
+import type { DirectoryFlags } from '../../shared/directories.js'
+import type { DumpOnDisk } from '../dumps/read-dump.js'
+import type { Check, Checklist } from './checklist.js'
+import type { Promotion, Step } from './promotion.js'
+
+export interface PromoteRequest {
+  readonly accepted: readonly string[]
+  readonly withoutTables: boolean
+}
+
+export interface PromoteEvents {
+  checked(checklist: Checklist): void
+  /** A step is done, by this run or by one before. */
+  step(step: Step, message: string): void
+}
+
+const ROWS_FILE = 'promotion-rows.jsonl'
+const SEAFILE_DB = 'seafile-data/seafile.db'
+
+export async function checkOnly(
+  flags: DirectoryFlags,
+  request: PromoteRequest,
+  signal: AbortSignal,
+): Promise<{ readonly checklist: Checklist; readonly promoted: Promotion | undefined }> {
+  const config = readBackupConfig(flags)
+  return { checklist: await checkPromotion(config, request, signal), promoted: readPromotion(config.stateDir) }
+}
+
+/**
+ * @throws BackupError PROMOTION_STOPPED with what is not certain; ALREADY_RUNNING while the daemon runs; those of the
+ * database, the dump and the disk: then the same command goes on from the last step
+ */
+export async function promote(
+  flags: DirectoryFlags,
+  request: PromoteRequest,
+  events: PromoteEvents,
+  signal: AbortSignal,
+): Promise<Promotion> {
+  const config = readBackupConfig(flags)
+  using _lock = lockState(config.stateDir) // a daemon that runs would go on syncing
+  let promotion = readPromotion(config.stateDir) ?? (await fence(config, request, events, signal))
+  events.step('fenced', `nothing is synced here any more (epoch ${promotion.epoch})`)
+  const run = async (step: Step, work: () => Promise<string>): Promise<void> => {
+    if (!isBefore(promotion, step)) return events.step(step, 'done before')
+    signal.throwIfAborted()
+    const message = await work()
+    promotion = await writePromotion(config.stateDir, { ...promotion, step })
+    events.step(step, message)
+  }
+  await run('rows-saved', () => saveRows(config, signal))
+  await run('tables', () => importTables(config, promotion, signal))
+  await run('rows', () => applyRows(config, signal))
+  await run('done', () => deleteTokens(config, promotion, signal))
+  return promotion
+}
+
+async function fence(
+  config: BackupConfig,
+  request: PromoteRequest,
+  events: PromoteEvents,
+  signal: AbortSignal,
+): Promise<Promotion> {
+  const checklist = await checkPromotion(config, request, signal)
+  events.checked(checklist)
+  const stopped = open(checklist, request.accepted)
+  if (stopped.length > 0) throw notCertain(stopped)
+  const { dump, ahead } = checklist
+  const given = { dump: dump?.id ?? null, accepted: request.accepted, ahead }
+  return writePromotion(config.stateDir, newPromotion(Date.now(), given))
+}
+
+function notCertain(stopped: readonly Check[]): BackupError {
+  const losses = [...new Set(stopped.flatMap(({ loss }) => loss ?? []))]
+  const what = stopped.map(({ what, message }) => `${what}: ${message}`).join('; ')
+  const mustMend = stopped.some(({ verdict }) => verdict === 'stop')
+  const nextStep = mustMend
+    ? 'mend what the message names first'
+    : `to go on all the same, name what is given up: --accept-loss ${losses.join(',')}`
+  return new BackupError('PROMOTION_STOPPED', `promote: ${what}`, { nextStep })
+}
+
+/** As they are before the dump's own, older ones take their place. */
+async function saveRows(config: BackupConfig, signal: AbortSignal): Promise<string> {
+  await using catalog = await openCatalog(config.database, silentLog, { create: true })
+  const lines: string[] = []
+  for (const { repo } of await catalog.listing(signal)) {
+    const rows = (await catalog.read(repo, signal))?.rows
+    if (rows) lines.push(JSON.stringify(rows))
+  }
+  await writeDurably(join(config.stateDir, ROWS_FILE), Buffer.from(lines.map(line => `${line}\n`).join(''), 'utf8'))
+  return `the rows of ${lines.length} libraries are saved`
+}
+
+async function importTables(config: BackupConfig, { dump: id }: Promotion, signal: AbortSignal): Promise<string> {
+  if (id === null) return 'there is no dump, or it was not wanted: the other tables stay as they are'
+  const store = new DumpStore(config.stateDir)
+  const { engine, parts, databases } = store.find(id)
+  const dump: DumpOnDisk = { id, engine, parts, dir: join(store.dir, id) }
+  if (config.database.type === 'mysql') {
+    using client = new MysqlClient(config.database)
+    await client.take(target => unpackPart(dump, 0, target, signal), signal)
+    return `${databases.join(', ')} are as in dump ${id}`
+  }
+  await importSqlite(config.database.path, dump, dirname(config.dataDir), signal)
+  return `${parts.map(({ name }) => name).join(', ')} are as in dump ${id}`
+}
+
+async function importSqlite(own: string, dump: DumpOnDisk, top: string, signal: AbortSignal): Promise<void> {
+  for (const [index, { name }] of dump.parts.entries()) {
+    const isOwn = name === SEAFILE_DB || index === 0
+    const path = isOwn ? `${own}.of-dump` : join(top, name)
+    const partial = `${path}.partial`
+    mkdirSync(dirname(path), { recursive: true })
+    await unpackPart(dump, index, createWriteStream(partial, { mode: 0o600, flush: true }), signal)
+    if (isOwn) {
+      importSqliteTables(own, partial)
+      rmSync(partial)
+      continue
+    }
+    // what stood there before is kept once, whatever it was
+    if (existsSync(path) && !existsSync(`${path}.before-promotion`)) renameSync(path, `${path}.before-promotion`)
+    renameSync(partial, path)
+    await syncPath(dirname(path))
+  }
+}
+
+async function applyRows(config: BackupConfig, signal: AbortSignal): Promise<string> {
+  const saved = readFileSync(join(config.stateDir, ROWS_FILE), 'utf8')
+    .split('\n')
+    .filter(line => line !== '')
+    .map(line => parseLibraryRows(JSON.parse(line)))
+  await using catalog = await openCatalog(config.database, silentLog, { create: true })
+  for (const rows of saved) {
+    if (!hasHead(rows)) continue
+    const now = await catalog.read(rows.repo, signal)
+    if (!now || now.rows.head !== rows.head) {
+      const message = `re-apply the rows of library ${rows.repo}: its head is not the one that was saved; does a server run on this database already?`
+      throw new BackupError('HEAD_CONFLICT', message)
+    }
+    await catalog.moveHead({ rows, from: rows.head, gcId: now.gcId }, signal)
+  }
+  const remnants = await catalog.remnants(signal)
+  for (const repo of remnants) await catalog.removeRemnant(repo, signal)
+  return `${saved.length} libraries have owner, name and limits as they were last; rows of ${remnants.length} that are not here were removed`
+}
+
+const hasHead = (rows: LibraryRows): rows is LibraryRows & { readonly head: NonNullable<LibraryRows['head']> } =>
+  rows.head !== null
+
+/** A client that is ahead would take what it lacks here for deleted; with a new token it asks first. */
+async function deleteTokens({ database }: BackupConfig, { ahead }: Promotion, signal: AbortSignal): Promise<string> {
+  if (ahead.length === 0) return 'no client is ahead of this server: every sync token stays'
+  if (database.type === 'sqlite') deleteSqliteTokens(database.path, ahead)
+  else {
+    using client = new MysqlClient(database)
+    const ids = ahead.map(repo => `'${repo}'`).join(', ')
+    const there = (await client.ask(`USE \`${database.dbName}\`;\nSHOW TABLES LIKE 'RepoUserToken';`, signal)).trim()
+    if (there !== '') await client.ask(tokensSql(database.dbName, ids), signal)
+  }
+  return `clients of ${ahead.length} libraries that may be ahead must sign in again: ${ahead.join(' ')}`
+}
+
+const tokensSql = (dbName: string, ids: string): string =>
+  [
+    `USE \`${dbName}\`;`,
+    'START TRANSACTION;',
+    `DELETE FROM RepoTokenPeerInfo WHERE token IN (SELECT token FROM RepoUserToken WHERE repo_id IN (${ids}));`,
+    `DELETE FROM RepoUserToken WHERE repo_id IN (${ids});`,
+    'COMMIT;',
+    '',
+  ].join('\n')

@@ -1,0 +1,76 @@
+/**
+ * That this backup was made the server: `promotion.json` in the state directory. From the moment it is there no daemon
+ * syncs here again, whatever becomes of the rest.
+ *
+ *   fenced ─▶ rows-saved ─▶ tables ─▶ rows ─▶ done
+ *
+ * Each step may be done again, so that a promotion that was killed goes on where it was.
+ */
+
+import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { BackupError, reason, systemCode } from '../../shared/errors.js'
+import { isRepoId } from '../../shared/ids.js'
+import { storeError, writeDurably } from '../../shared/store/durable-file.js'
+import type { RepoId } from '../../shared/ids.js'
+
+const FILE = 'promotion.json'
+export const STEPS = ['fenced', 'rows-saved', 'tables', 'rows', 'done'] as const
+export type Step = (typeof STEPS)[number]
+
+export interface Promotion {
+  /** Of this promotion and no other. */
+  readonly epoch: string
+  /** Unix ms. */
+  readonly at: number
+  /** The last one that was brought to its end. */
+  readonly step: Step
+  /** Whose tables are taken; null: none. */
+  readonly dump: string | null
+  /** What the administrator agreed to lose, in the words of the checklist. */
+  readonly accepted: readonly string[]
+  /** Libraries that clients may hold newer states of than we do: their sync tokens go. */
+  readonly ahead: readonly RepoId[]
+}
+
+export const newPromotion = (at: number, given: Pick<Promotion, 'dump' | 'accepted' | 'ahead'>): Promotion => ({
+  epoch: randomBytes(8).toString('hex'),
+  at,
+  step: 'fenced',
+  ...given,
+})
+
+/** Undefined: it was never promoted. @throws BackupError STATE_UNUSABLE for a file that cannot be read: it may be one */
+export function readPromotion(stateDir: string): Promotion | undefined {
+  const file = join(stateDir, FILE)
+  try {
+    return decoded(JSON.parse(readFileSync(file, 'utf8')))
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined
+    const message = `read ${file}: ${reason(error)}; it says that this backup was promoted. Remove it only when no server runs on this data`
+    throw new BackupError('STATE_UNUSABLE', message, { file }, { cause: error })
+  }
+}
+
+export async function writePromotion(stateDir: string, promotion: Promotion): Promise<Promotion> {
+  try {
+    await writeDurably(join(stateDir, FILE), Buffer.from(`${JSON.stringify(promotion, null, 2)}\n`, 'utf8'))
+    return promotion
+  } catch (error) {
+    throw storeError(`write ${FILE}`, error)
+  }
+}
+
+export const isBefore = (promotion: Promotion, step: Step): boolean =>
+  STEPS.indexOf(promotion.step) < STEPS.indexOf(step)
+
+function decoded(json: unknown): Promotion {
+  const { epoch, at, step, dump, accepted, ahead } = json as Record<string, unknown>
+  const known = STEPS.find(name => name === step)
+  if (typeof epoch !== 'string' || typeof at !== 'number' || known === undefined) throw new TypeError('it is malformed')
+  if (!(dump === null || typeof dump === 'string')) throw new TypeError('it names no dump')
+  if (!Array.isArray(accepted) || !Array.isArray(ahead) || !ahead.every(isRepoId))
+    throw new TypeError('it is malformed')
+  return { epoch, at, step: known, dump, accepted: accepted.map(String), ahead }
+}

@@ -1,0 +1,52 @@
+/** What the state database says of each library, for a promotion: read only, with no daemon or beside one. */
+
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import Database from 'better-sqlite3'
+import { BackupError } from '../../shared/errors.js'
+import { STATE_FILE, openError } from './state-db.js'
+import type { CommitId, RepoId } from '../../shared/ids.js'
+
+export interface KnownLibrary {
+  readonly repo: RepoId
+  /** The head that the primary was last known to have. */
+  readonly primaryHead: CommitId | null
+  readonly deleted: boolean
+  /** Objects that are lacking, accepted or not. */
+  readonly holes: number
+}
+
+export class PromotionStates implements Disposable {
+  readonly #db: Database.Database
+
+  /** @throws BackupError STATE_UNUSABLE */
+  constructor(stateDir: string) {
+    const file = join(stateDir, STATE_FILE)
+    if (!existsSync(file))
+      throw new BackupError('STATE_UNUSABLE', `read ${file}: it is not there; was this ever a backup?`)
+    try {
+      this.#db = new Database(file, { readonly: true, fileMustExist: true, timeout: 10_000 })
+    } catch (error) {
+      throw openError(file, error)
+    }
+  }
+
+  libraries(): KnownLibrary[] {
+    const rows = this.#db
+      .prepare(
+        `SELECT repo, primary_head AS primaryHead, deleted,
+           (SELECT COUNT(*) FROM hole WHERE hole.repo = library.repo) AS holes FROM library ORDER BY repo`,
+      )
+      .all() as (Omit<KnownLibrary, 'deleted'> & { deleted: number })[]
+    return rows.map(row => ({ ...row, deleted: row.deleted === 1 }))
+  }
+
+  /** Unix ms of the last head that was recorded here; null: none was. */
+  newestRecord(): number | null {
+    return (this.#db.prepare('SELECT MAX(recorded_at) FROM head_log').pluck().get() as number | null) ?? null
+  }
+
+  [Symbol.dispose](): void {
+    this.#db.close()
+  }
+}
