@@ -9,6 +9,7 @@
 import { join } from 'node:path'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { asBackupError, systemCode } from '../src/shared/errors.js'
+import { nextStep as nextStepOf } from '../src/shared/next-step.js'
 import { CONTROL_SOCKET, findStateDirOnly } from '../src/shared/directories.js'
 import { VERSION } from '../src/shared/version.js'
 import { HEAD_LOG_ENTRIES_MAX } from '../src/shared/wire/control-messages.js'
@@ -282,7 +283,7 @@ function limitOf(text: string): number {
 
 async function main(args: readonly string[]): Promise<ExitCode> {
   const interrupt = new AbortController()
-  for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => interrupt.abort())
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => interrupt.abort())
 
   let exitCode: ExitCode = EXIT.ok
   const program = commandLine(
@@ -301,6 +302,7 @@ async function main(args: readonly string[]): Promise<ExitCode> {
       process.stderr.write('interrupted; the backup daemon goes on by itself\n')
       return EXIT.interrupted
     }
+    if (systemCode(error) === 'EPIPE') return EXIT.ok // its reader has seen enough
     report(error, args.includes('--json'))
     return exitCodeOf(error)
   }
@@ -321,10 +323,11 @@ function report(error: unknown, json: boolean): void {
   const shown = {
     code,
     message,
-    nextStep: typeof nextStep === 'string' ? nextStep : '',
+    nextStep: typeof nextStep === 'string' ? nextStep : nextStepOf(code),
     ...(Array.isArray(candidates) ? { candidates: candidates as string[] } : {}),
   }
-  if (json) process.stdout.write(`${JSON.stringify({ error: shown }, null, 2)}\n`)
+  if (json)
+    process.stdout.write(`${JSON.stringify({ error: shown })}\n`) // one line, as whoever reads lines expects
   else process.stderr.write(renderError(shown))
 }
 

@@ -79,7 +79,7 @@ export async function now(client: ControlClient, { json }: Json, signal: AbortSi
   return EXIT.ok
 }
 
-/** Reads them again, all or one; what is found is noted beside each. Exit code 1 on damage. */
+/** Reads them again, all or one; what is found is noted beside each. Exit code 1 on damage, and when there is none. */
 export async function verify(
   flags: DirectoryFlags,
   which: string | null,
@@ -91,17 +91,19 @@ export async function verify(
   const results: { readonly id: string; readonly damage: string | null }[] = []
   for (const { dump } of dumps) {
     const damage = await damageOf(store, dump, signal)
+    if (!store.has(dump.id)) continue // let go meanwhile
     await store.judge(dump.id, { at: Date.now(), damage })
     results.push({ id: dump.id, damage })
     if (!json)
       say(`${dump.id} ${damage === null ? `whole, ${count(rowsOf(dump), 'row')}` : `DAMAGED: ${plain(damage)}`}`)
   }
+  if (!json && dumps.length + broken.length === 0) process.stderr.write(`there is no dump in ${store.dir}\n`)
   for (const { message } of broken) {
     results.push({ id: message, damage: message })
     if (!json) say(`DAMAGED: ${plain(message)}`)
   }
   if (json) print(results)
-  return results.some(({ damage }) => damage !== null) ? EXIT.failed : EXIT.ok
+  return results.length === 0 || results.some(({ damage }) => damage !== null) ? EXIT.failed : EXIT.ok
 }
 
 async function damageOf(store: DumpStore, dump: Dump, signal: AbortSignal): Promise<string | null> {
@@ -167,6 +169,7 @@ async function unpackTo(dump: DumpOnDisk, index: number, file: string, signal: A
     closed.catch(() => {})
     await unpackPart(dump, index, out, signal)
     await closed
+    for (const beside of ['-journal', '-wal', '-shm']) rmSync(file + beside, { force: true }) // of what lay there before
     renameSync(partial, file)
   } finally {
     rmSync(partial, { force: true })

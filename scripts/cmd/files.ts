@@ -27,6 +27,23 @@ export interface WhereInLibrary {
 /** Larger text files are only said to differ. */
 const TEXT_BYTES_MAX = 4 * 1024 * 1024
 
+const ENTRIES_PER_TURN = 200
+
+/** An interrupt, and a reader that has gone, are heard between two turns. */
+async function turn(signal: AbortSignal): Promise<void> {
+  await new Promise<void>(resolve => setImmediate(resolve))
+  signal.throwIfAborted()
+  if (process.stdout.errored) throw process.stdout.errored
+}
+
+async function* heard<T>(all: Iterable<T>, signal: AbortSignal): AsyncGenerator<T, void, undefined> {
+  let count = 0
+  for (const one of all) {
+    if (count++ % ENTRIES_PER_TURN === 0) await turn(signal)
+    yield one
+  }
+}
+
 const line = (text: string): void => void process.stdout.write(`${text}\n`)
 
 export async function ls(
@@ -38,10 +55,11 @@ export async function ls(
   const opened = await openOne(flags, library, at, signal)
   const entry = entryAt(opened, path)
   if (json) {
-    for (const found of listed(opened, entry, recursive)) line(JSON.stringify(found))
+    for await (const found of heard(listed(opened, entry, recursive), signal)) line(JSON.stringify(found))
     return EXIT.ok
   }
-  const rows = [...listed(opened, entry, recursive)].map(found => [
+  const found = await Array.fromAsync(heard(listed(opened, entry, recursive), signal))
+  const rows = found.map(found => [
     found.kind === 'dir' ? 'dir' : found.size === null ? 'unknown' : byteSize(found.size),
     time(found.mtime === null ? null : found.mtime * 1000),
     plain(recursive ? found.path : found.name) + (found.kind === 'dir' ? '/' : ''),
@@ -70,7 +88,7 @@ export async function cat(flags: DirectoryFlags, where: WhereInLibrary, signal: 
   }
   const key = await keyOf(library, askPassword)
   for (const bytes of contentsOf(library, entry, key)) {
-    signal.throwIfAborted()
+    await turn(signal)
     await new Promise<void>((resolve, reject) =>
       process.stdout.write(bytes, error => (error ? reject(error) : resolve())),
     )
@@ -126,8 +144,7 @@ export async function diff(
   const [old, now] = sides as [(typeof sides)[0], (typeof sides)[0]]
   if (!old.entry && !now.entry) entryAt(after, path) // says what is not there
   let key: FileKey | null | undefined
-  for (const change of changesBetween(old, now)) {
-    signal.throwIfAborted()
+  for await (const change of heard(changesBetween(old, now), signal)) {
     const wantsText = text && change.kind === 'file'
     if (wantsText && key === undefined) key = await keyOf(after, askPassword)
     const lines = wantsText ? linesOf(change, before, after, key ?? null) : undefined

@@ -86,7 +86,7 @@ const REMAINS = [
   'This host has the data of the server now. What remains to be done by hand (docs/RESTORE.md, "The primary is gone"):',
   '  1. make sure that the old primary does not serve: its Seafile must not be started again',
   "  2. put Seafile's configuration here (conf/: seafile.conf with [database], ccnet.conf, seahub_settings.py)",
-  '  3. give seafile-data to the user that Seafile runs as',
+  '  3. give seafile-data (with SQLite also ccnet and seahub.db) to the user that Seafile runs as',
   '  4. start Seafile: seafile.sh start, seahub.sh start',
   '  5. point the name of the server, or the proxy before it, to this host',
   '  6. start seaf-backup-server again: it backs up nothing, and tells an old primary that comes back',

@@ -71,10 +71,11 @@ function renderPrimary({ primary }: StatusReport): string[] {
 /** A dump that fails is said at once; that all is well only where all is shown. */
 function renderDumps({ dumps }: StatusReport, verbose: boolean): string[] {
   if (!dumps) return []
-  const { problem, newest, nextAt, kept, running } = dumps
+  const { problem, newest, nextAt, kept, damaged, running } = dumps
   const failed = problem
     ? [`Dump of the database: ${plain(problem.message)} (${problem.code})`, `Next step: ${plain(problem.nextStep)}`]
     : []
+  if (damaged > 0) failed.unshift(`Dumps of the database: ${damaged} of ${kept} are damaged: see seaf-backup-cmd dumps`)
   if (!verbose) return failed
   const last = newest ? `the newest asked for ${dateTime(newest.at)}` : 'none yet'
   const next = running
@@ -201,12 +202,12 @@ export function renderError({ code, message, nextStep, candidates }: ControlErro
 
 /**
  * True when the backup is not what the primary is: a library failed, one whose
- * oldest change has waited a minute or for an unknown time, no primary, or
- * anything that has lasted for longer than rpo.
+ * oldest change has waited a minute or for an unknown time, no primary,
+ * anything that has lasted for longer than rpo, a damaged dump, or a drill that failed last.
  * Needs `libraries` when any library waits or syncs.
  */
-export function isBehind({ counts, primary, libraries, overdue }: StatusReport): boolean {
-  if (overdue.length > 0) return true
+export function isBehind({ counts, primary, libraries, overdue, dumps, drill }: StatusReport): boolean {
+  if (overdue.length > 0 || (dumps?.damaged ?? 0) > 0 || drill?.ok === false) return true
   if (counts.failed > 0 || primary.problem !== null || primary.reachable === false) return true
   return (libraries ?? []).some(
     ({ state, lagMs }) => state !== 'synchronized' && (lagMs === null || lagMs >= BEHIND_MS),

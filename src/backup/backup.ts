@@ -15,12 +15,14 @@ import { backoffMs, sleep } from '../shared/timing.js'
 import { authKeys } from '../shared/wire/auth.js'
 import { startControlApi } from './control/control-api.js'
 import { BackupControl } from './control/backup-control.js'
+import { removeLeftDrill } from './drill/drill-record.js'
 import { DumpDuty } from './dumps/dump-duty.js'
 import { DumpStore } from './dumps/dump-store.js'
 import { Subscriber } from './hints/subscriber.js'
 import { Sweep } from './hints/sweep.js'
 import { readPromotion } from './promote/promotion.js'
 import { LibraryStates, isBehind } from './state/library-state.js'
+import { startSavingHeard } from './state/save-heard.js'
 import { openStateDb } from './state/state-db.js'
 import { lookAtCopies, recallLibraries } from './sync/own-copy.js'
 import { PrimaryClient, readCa } from './sync/primary-client.js'
@@ -59,13 +61,11 @@ export async function runBackup(config: BackupConfig, log: Log, signal: AbortSig
     log,
   })
   const promotion = readPromotion(stateDir)
-  if (promotion) {
-    await tellOfPromotion(promotion, { config, keys, log, control }, signal)
-    return
-  }
+  if (promotion) return void (await tellOfPromotion(promotion, { config, keys, log, control }, signal))
   store.prepare()
   await using catalog = await openCatalogPatiently(config, log, AbortSignal.any([signal, death.signal]))
   await recallLibraries({ catalog, states, log }, signal)
+  await using _heard = startSavingHeard(states, log, onDeath)
   await using client = new PrimaryClient(primary)
   await using pool = new PullPool({ dataDir, stateDir, primary, threads: config.workers, onDeath })
   await using engine = new SyncEngine({ catalog, states, store, pool, log, onDeath })
@@ -77,6 +77,7 @@ export async function runBackup(config: BackupConfig, log: Log, signal: AbortSig
   }
   await using _looking = startLoop(stopping => lookAtCopies(looking, stopping), onDeath)
   await using sweep = new Sweep({ client, states, engine, intervalMs: config.sweepIntervalMs, log, onDeath })
+  removeLeftDrill(stateDir)
   const dumps = new DumpStore(stateDir)
   dumps.prepare()
   const { dumpSchedule: schedule, keepDumps: keep } = config

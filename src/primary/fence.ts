@@ -27,8 +27,8 @@ export class Fence {
   /** Durable when it resolves; also after a restart it is up. */
   async raise(why: string): Promise<void> {
     if (this.#up) return
-    this.#up = true
     await writeDurably(this.#file, Buffer.from(`${JSON.stringify({ at: new Date().toISOString(), why })}\n`, 'utf8'))
+    this.#up = true
     this.#say(why)
   }
 

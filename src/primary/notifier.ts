@@ -124,7 +124,7 @@ export class Notifier implements ChangeSink, AsyncDisposable {
       } catch (error) {
         if (isAbort(error) && signal.aborted) throw error
         const { code, message: why } = asBackupError(error)
-        if (code === 'PROMOTED') await this.#options.fence.raise(why)
+        if (code === 'PROMOTED') await this.#fenced(why)
         // once a reason, not once an attempt: an unreachable backup must not fill the log
         if (why !== lastReason)
           this.#options.log.warn({ code, reason: why }, 'events cannot be delivered; trying again')
@@ -163,6 +163,18 @@ export class Notifier implements ChangeSink, AsyncDisposable {
       throw this.#lost(why)
     } finally {
       socket.terminate()
+    }
+  }
+
+  /** What cannot be written now is written at the next refusal. */
+  async #fenced(why: string): Promise<void> {
+    try {
+      await this.#options.fence.raise(why)
+    } catch (error) {
+      this.#options.log.error(
+        { code: 'PROMOTED', reason: why, failed: reason(error) },
+        'the fence could not be written',
+      )
     }
   }
 

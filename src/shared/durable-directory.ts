@@ -3,11 +3,17 @@
 import { closeSync, fsyncSync, mkdirSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { systemCode } from './errors.js'
+import { asItsDirectory } from './owner.js'
 
 /** With those above it that are not there yet. Synced also when it is there: a killed process may have made it. */
 export function makeDirectory(dir: string, mode: number): void {
   const first = mkdirSync(dir, { recursive: true, mode }) ?? dir
-  for (let made = dir; made.length >= first.length; made = dirname(made)) syncDirectory(dirname(made))
+  const made: string[] = []
+  for (let one = dir; one.length >= first.length; one = dirname(one)) made.push(one)
+  for (const one of made.toReversed()) {
+    asItsDirectory(one) // those above first: each takes after its own
+    syncDirectory(dirname(one))
+  }
 }
 
 function syncDirectory(dir: string): void {

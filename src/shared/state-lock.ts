@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { makeDirectory } from './durable-directory.js'
 import { BackupError, reason, systemCode } from './errors.js'
+import { asItsDirectory } from './owner.js'
 
 /** Held until disposed. @throws BackupError ALREADY_RUNNING, DIRECTORY_UNUSABLE */
 export function lockState(stateDir: string): Disposable {
@@ -16,6 +17,7 @@ export function lockState(stateDir: string): Disposable {
   try {
     makeDirectory(stateDir, 0o700)
     db = new Database(file, { timeout: 0 })
+    asItsDirectory(file)
     db.exec('BEGIN EXCLUSIVE') // writes nothing: a full disk is no hindrance
   } catch (error) {
     db?.close()

@@ -382,3 +382,18 @@ t.test('dump: fetch writes over nothing unless told to, and prune says before it
   t.equal((await runCommand(pair, 'dumps', 'now')).code, 0)
   t.equal((await listed(pair)).length, 1, 'with no rule, the newest alone stays')
 })
+
+t.test('dump: one by a clock that ran ahead keeps none from being taken, and is not the newest', async t => {
+  await using pair = await Pair.start({ dumps: SELDOM })
+  await pair.until('the first', async () => (await pair.status()).dumps?.newest !== null)
+  await pair.backup.process?.stop()
+  const [first] = await listed(pair)
+  const manifest = join(dumpsDir(pair), String(first?.id), 'manifest.json')
+  const text = await readFile(manifest, 'utf8')
+  await writeFile(manifest, text.replace(/"askedAt": \d+/, `"askedAt": ${Date.now() + 400 * 86_400_000}`))
+
+  await pair.startBackup()
+
+  await pair.until('another', async () => ((await pair.status()).dumps?.kept ?? 0) === 2)
+  t.not((await pair.status()).dumps?.newest?.id, first?.id)
+})

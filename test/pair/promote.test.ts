@@ -11,7 +11,7 @@ import { expectedOf, fixturesMissing, referenceCheck } from '../support/fixtures
 import { mariadbInstalled } from '../support/mariadb.js'
 import { Pair } from '../support/pair.js'
 import { figures } from '../support/replica.js'
-import { layFixture, testDatabase } from '../support/sides.js'
+import { flipByte, layFixture, testDatabase } from '../support/sides.js'
 import type { Mariadb } from '../support/mariadb.js'
 
 const noMariadb = !mariadbInstalled() && 'mariadbd is not installed'
@@ -90,7 +90,7 @@ t.test(
     await pair.backup.process?.stop()
     await writer.commit(ahead, [{ op: 'put', path: '/not here', content: randomBytes(1000) }])
 
-    const ran = await runCommand(pair, 'promote', ...CONFIRM, '--accept-loss', 'libraries')
+    const ran = await runCommand(pair, 'promote', ...CONFIRM, '--accept-loss', 'libraries,primary,tables')
 
     t.equal(ran.code, 0, ran.stderr)
     t.match(ran.stdout, new RegExp(`not here as the primary has or had them: ${ahead}`))
@@ -124,7 +124,7 @@ t.test('promote: killed after any step it goes on from there, and ends the same'
   await pair.settle()
   t.equal((await runCommand(pair, 'dumps', 'now')).code, 0)
   await pair.backup.process?.stop()
-  t.equal((await runCommand(pair, 'promote', ...CONFIRM)).code, 0)
+  t.equal((await runCommand(pair, 'promote', ...CONFIRM, '--accept-loss', 'primary,tables')).code, 0)
   const tables = () =>
     ['Branch', 'Repo', 'RepoHead', 'RepoOwner', 'RepoInfo', 'RepoUserToken'].map(table =>
       select(pair, 'backup', `SELECT repo_id FROM ${table}`),
@@ -149,7 +149,7 @@ t.test(
     await pair.until('arrived', async () => (await pair.library(repo))?.state === 'synchronized')
     await pair.settle()
     await pair.backup.process?.stop()
-    t.equal((await runCommand(pair, 'promote', ...CONFIRM, '--accept-loss', 'tables')).code, 0)
+    t.equal((await runCommand(pair, 'promote', ...CONFIRM, '--accept-loss', 'primary,tables')).code, 0)
     const head = (await pair.heads('backup')).get(repo)
 
     await pair.startBackup({}, 'backup promoted: nothing is synced')
@@ -191,7 +191,7 @@ t.test(
     t.equal((await runCommand(pair, 'dumps', 'now')).code, 0)
     await pair.backup.process?.stop()
 
-    const ran = await runCommand(pair, 'promote', ...CONFIRM, '--accept-loss', 'libraries')
+    const ran = await runCommand(pair, 'promote', ...CONFIRM, '--accept-loss', 'libraries,primary')
 
     t.equal(ran.code, 0, ran.stderr)
     const { libraries, as_of } = await expectedOf('mysql-small')
@@ -206,3 +206,50 @@ t.test(
     }
   },
 )
+
+t.test(
+  'promote: a dump that has rotted is found before anything is fenced, and an older one or none can be taken',
+  async t => {
+    await using pair = await Pair.start()
+    const writer = await pair.writer()
+    const repo = await writer.createLibrary({ name: 'Papers', owner: 'jo@example.com' })
+    await pair.until('arrived', async () => (await pair.library(repo))?.state === 'synchronized')
+    await pair.settle()
+    t.equal((await runCommand(pair, 'dumps', 'now')).code, 0)
+    const { dumps } = await pair.status()
+    await pair.backup.process?.stop()
+    await flipByte(join(stateDir(pair), 'dumps', String(dumps?.newest?.id), '0.zst'))
+
+    const ran = await runCommand(pair, 'promote', ...CONFIRM, '--accept-loss', 'primary,tables')
+
+    t.equal(ran.code, 1)
+    t.match(ran.stderr, /DUMP_DAMAGED/)
+    t.notOk(existsSync(join(stateDir(pair), 'promotion.json')))
+    const without = await runCommand(pair, 'promote', ...CONFIRM, '--accept-loss', 'primary,tables', '--without-tables')
+    t.equal(without.code, 0, without.stderr)
+    t.strictSame(select(pair, 'backup', 'SELECT owner_id FROM RepoOwner'), ['jo@example.com'])
+  },
+)
+
+t.test('promote: what was only heard of when the primary died is known to be behind, also after a restart', async t => {
+  await using pair = await Pair.start()
+  await pair.settle()
+  const writer = await pair.writer()
+  const repo = await writer.createLibrary({ name: 'Papers', owner: 'jo@example.com' })
+  await pair.until('arrived', async () => (await pair.library(repo))?.state === 'synchronized')
+  pair.primary.relay.cut() // events come, objects do not
+  const head = await writer.commit(repo, [{ op: 'put', path: '/large', content: randomBytes(200_000) }])
+  const other = await writer.createLibrary({ name: 'Never came', owner: 'jo@example.com' })
+  const large = await writer.commit(other, [{ op: 'put', path: '/large', content: randomBytes(200_000) }])
+  await pair.until('heard', async () => {
+    const heads = [await pair.library(repo), await pair.library(other)].map(library => library?.primaryHead)
+    return heads[0] === head && heads[1] === large
+  })
+  await pair.primary.process?.kill()
+  await pair.backup.process?.stop()
+
+  const check = await runCommand(pair, 'promote', '--check')
+
+  t.match(check.stdout, /^LOSS \(libraries\)/m)
+  for (const id of [repo, other]) t.match(check.stdout, id)
+})

@@ -14,6 +14,7 @@ import { mariadbInstalled, startMariadb } from '../support/mariadb.js'
 import { Pair } from '../support/pair.js'
 import { figures } from '../support/replica.js'
 import { flipByte, layFixture, mysqlConfig, testDatabase } from '../support/sides.js'
+import { SmallDisk, noSmallDisk } from '../support/small-disk.js'
 import type { Test } from 'tap'
 import type { Mariadb } from '../support/mariadb.js'
 import type { ExpectedLibrary } from '../support/fixtures.js'
@@ -88,7 +89,10 @@ t.test(
     })
     await pair.settle()
     t.equal((await runCommand(pair, 'dumps', 'now')).code, 0)
-    await using other = await startMariadb()
+    // whose default is not the collation of the dump
+    await using other = await startMariadb({
+      args: ['--character-set-server=utf8mb4', '--collation-server=utf8mb4_unicode_ci'],
+    })
     const database = await optionFile(t, other)
     const dir = await scratch(t)
     const unnamed = await runCommand(pair, 'restore', '--to', join(dir, 'x'))
@@ -112,6 +116,9 @@ t.test(
       const sum = `CHECKSUM TABLE ccnet_db.\`${table}\``
       t.equal(await other.query(sum), await server.query(sum), table)
     }
+
+    const joined = 'SELECT COUNT(*) FROM seafile_db.RepoOwner o JOIN seafile_db.Branch b ON o.repo_id = b.repo_id'
+    t.ok(Number(await other.query(joined)) > 0, 'as a server joins them')
 
     const again = await runCommand(pair, 'restore', '--to', join(dir, 'again'), '--database', database)
     t.equal(again.code, 2, 'databases that are there are not written over')
@@ -311,6 +318,48 @@ t.test(
     t.notOk(existsSync(join(to, 'seafile-data', 'storage', 'commits', repo)), 'no object was copied')
     await writeFile(sqliteIn(pair.primary.dir).path, await readFile(sqliteIn(to).path))
     await pair.sync(null)
-    t.match(await pair.library(repo), { state: 'synchronized', head })
+    await pair.until('as it was', async () => (await pair.library(repo))?.state === 'synchronized')
+    t.equal((await pair.library(repo))?.head, head)
+  },
+)
+
+t.test(
+  'restore: a library whose head of that time is not known, since it came here later, is a loss and said',
+  async t => {
+    await using pair = await Pair.start()
+    const writer = await pair.writer()
+    const repo = await writer.createLibrary({ name: 'From before', owner: 'jo@example.com' })
+    await pair.until('arrived', async () => (await pair.library(repo))?.state === 'synchronized')
+    await pair.settle()
+    t.equal((await runCommand(pair, 'dumps', 'now')).code, 0)
+    await pair.backup.process?.stop()
+    const state = new Database(join(pair.backup.dir, 'seaf-backup-state', 'state.db'))
+    state.exec('UPDATE head_log SET primary_had_at = NULL, recorded_at = recorded_at + 3600000')
+    state.close()
+    await delay(1_100) // commits have whole seconds
+
+    const ran = await runCommand(pair, 'restore', '--to', join(await scratch(t), 'x'), '--at', new Date().toISOString())
+
+    t.equal(ran.code, 1)
+    t.match(ran.stdout, new RegExp(`${repo} NOT RESTORED: its head of that time is not known`))
+  },
+)
+
+t.test(
+  'restore: another disk that is mounted at the target is refused before anything is written',
+  { skip: noSmallDisk },
+  async t => {
+    await using pair = await Pair.start()
+    const writer = await pair.writer()
+    await writer.createLibrary({ name: 'Any', owner: 'jo@example.com' })
+    await pair.until('arrived', async () => (await pair.heads('backup')).size === 1)
+    const dir = await scratch(t)
+    await using _disk = await SmallDisk.mount(join(dir, 'mounted'), 'size=4m')
+
+    const ran = await runCommand(pair, 'restore', '--to', join(dir, 'mounted'))
+
+    t.equal(ran.code, 2)
+    t.match(ran.stderr, /another disk is mounted there/)
+    t.notOk(existsSync(join(dir, 'mounted.partial')))
   },
 )

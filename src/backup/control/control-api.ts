@@ -12,7 +12,7 @@ import { CONTROL_REQUEST_BYTES_MAX, decodeSyncRequest } from '../../shared/wire/
 import { HEAD_LOG_ENTRIES_MAX } from '../../shared/wire/control-messages.js'
 import { refuseInJson } from '../../shared/wire/plain-refusals.js'
 import { listenOnControlSocket } from './control-socket.js'
-import { nextStep } from './next-step.js'
+import { nextStep } from '../../shared/next-step.js'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Log } from '../../shared/log.js'
 import type {

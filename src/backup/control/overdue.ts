@@ -7,7 +7,7 @@
 
 import { duration } from '../../shared/duration.js'
 import { stateOf, waitedMs } from '../state/library-state.js'
-import { nextStep } from './next-step.js'
+import { nextStep } from '../../shared/next-step.js'
 import type { AgentStatus, DumpsStatus, Overdue } from '../../shared/wire/control-messages.js'
 import type { Agent } from '../hints/subscriber.js'
 import type { Library } from '../state/library-state.js'

@@ -1,7 +1,7 @@
 /** What `status` says, put together from the states: counts come from comparing with the primary's own list, never from the queue. */
 
 import { isBehind, lagMs, stateOf } from '../state/library-state.js'
-import { nextStep } from './next-step.js'
+import { nextStep } from '../../shared/next-step.js'
 import { agentStatus, overdue } from './overdue.js'
 import type { BackupError } from '../../shared/errors.js'
 import type {

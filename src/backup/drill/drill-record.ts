@@ -1,7 +1,10 @@
 /** What drills have shown: `drill.json` in the state directory, for `status`; the reports beside it, for people. */
 
-import { mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { makeDirectory } from '../../shared/durable-directory.js'
+import { reason, systemCode } from '../../shared/errors.js'
+import { lockState } from '../../shared/state-lock.js'
 import { writeDurably } from '../../shared/store/durable-file.js'
 import type { DrillStatus } from '../../shared/wire/control-messages.js'
 
@@ -18,8 +21,10 @@ export function lastDrill(stateDir: string): DrillStatus | null {
     >
     if (!isTime(at) || typeof ok !== 'boolean' || !(okAt === null || isTime(okAt))) return null
     return { at, ok, problem: typeof problem === 'string' ? problem : null, okAt }
-  } catch {
-    return null
+  } catch (error) {
+    const code = systemCode(error)
+    if (code === undefined || code === 'ENOENT') return null
+    return { at: 0, ok: false, problem: `its record cannot be read: ${reason(error)}`, okAt: null }
   }
 }
 
@@ -33,7 +38,7 @@ export async function recordDrill(
   report: object,
 ): Promise<string> {
   const dir = join(stateDir, REPORTS)
-  mkdirSync(dir, { recursive: true, mode: 0o700 })
+  makeDirectory(dir, 0o700)
   const path = join(dir, `${new Date(at).toISOString().replaceAll(':', '')}.json`)
   await writeDurably(path, json(report))
   const okAt = ok ? at : (lastDrill(stateDir)?.okAt ?? null)
@@ -43,6 +48,25 @@ export async function recordDrill(
     .sort()
   for (const name of reports.slice(0, -REPORTS_MAX)) rmSync(join(dir, name), { force: true })
   return path
+}
+
+/** Where a drill works. */
+export const drillRoom = (stateDir: string): string => join(stateDir, 'drill')
+const WORK = ['restored', 'restored.partial', 'mysql']
+
+export function clearDrillRoom(stateDir: string): void {
+  for (const name of WORK) rmSync(join(drillRoom(stateDir), name), { recursive: true, force: true })
+}
+
+/** For the daemon: what a drill that was killed has left takes room that syncing needs. */
+export function removeLeftDrill(stateDir: string): void {
+  if (!WORK.some(name => existsSync(join(drillRoom(stateDir), name)))) return
+  try {
+    using _none = lockState(drillRoom(stateDir))
+    clearDrillRoom(stateDir)
+  } catch {
+    // one is under way, or what is there is not ours to remove
+  }
 }
 
 const json = (value: object): Buffer => Buffer.from(`${JSON.stringify(value, null, 2)}\n`, 'utf8')

@@ -8,21 +8,23 @@
  */
 
 import { createHash, randomInt } from 'node:crypto'
-import { mkdirSync, rmSync } from 'node:fs'
+import { statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import { LIBRARY_TABLES } from '../../shared/catalog/library-tables.js'
 import { readBackupConfig } from '../../shared/config.js'
-import { reason } from '../../shared/errors.js'
+import { BackupError, reason } from '../../shared/errors.js'
 import { lockState } from '../../shared/state-lock.js'
 import { DiskObjectReader } from '../../shared/store/disk-object-store.js'
-import { DumpStore } from '../dumps/dump-store.js'
+import { DumpStore, newestWhole } from '../dumps/dump-store.js'
+import { readDump } from '../dumps/read-dump.js'
 import { sqliteRows } from '../dumps/sqlite-rows.js'
 import { contentsOf } from '../files/contents.js'
 import { opened } from '../files/library-at.js'
 import { below, rootOf } from '../files/tree.js'
+import { PromotionStates } from '../state/promotion-states.js'
 import { MysqlClient } from '../restore/mysql-client.js'
 import { restore } from '../restore/restore.js'
-import { recordDrill } from './drill-record.js'
+import { clearDrillRoom, drillRoom, recordDrill } from './drill-record.js'
 import { PrivateServer } from './private-server.js'
 import type { BackupConfig } from '../../shared/config.js'
 import type { DirectoryFlags } from '../../shared/directories.js'
@@ -76,12 +78,11 @@ export async function drill(
   signal: AbortSignal,
 ): Promise<DrillReport & { readonly file: string }> {
   const config = readBackupConfig(flags)
-  const scratch = join(config.stateDir, 'drill')
-  mkdirSync(scratch, { recursive: true, mode: 0o700 })
+  const scratch = drillRoom(config.stateDir)
   using _one = lockState(scratch)
   const at = Date.now()
   const dir = join(scratch, 'restored')
-  for (const left of [dir, `${dir}.partial`, join(scratch, 'mysql')]) rmSync(left, { recursive: true, force: true })
+  clearDrillRoom(config.stateDir)
   const findings = new Findings(at)
   try {
     await rehearse({ config, flags, request, scratch, dir, findings, onProgress }, signal)
@@ -89,7 +90,7 @@ export async function drill(
     if (signal.aborted) throw error
     findings.problems.push(reason(error))
   } finally {
-    for (const left of [dir, `${dir}.partial`, join(scratch, 'mysql')]) rmSync(left, { recursive: true, force: true })
+    clearDrillRoom(config.stateDir)
   }
   const report = findings.report()
   const file = await recordDrill(config.stateDir, { at, ok: report.ok, problem: report.problems[0] ?? null }, report)
@@ -144,18 +145,51 @@ interface Rehearsal {
 
 async function rehearse(rehearsal: Rehearsal, signal: AbortSignal): Promise<void> {
   const { config, scratch, findings } = rehearsal
-  const newest = new DumpStore(config.stateDir).list().dumps.find(({ verdict }) => !verdict?.damage)?.dump ?? null
+  expectRoom(config, scratch)
+  const store = new DumpStore(config.stateDir)
+  const newest = newestWhole(store.list().dumps, Date.now())
   findings.dump = newest
   if (newest === null && config.dumpSchedule !== null) findings.problems.push('there is no dump of the other tables')
   const needsServer = newest?.engine === 'mysql'
   if (needsServer && !PrivateServer.isInstalled()) {
     findings.tables = 'only read: no database server is installed here'
+    await readAlone(findings, store, newest, scratch, signal)
     return restoreAndLook(rehearsal, null, signal)
   }
   if (newest !== null) findings.tables = 'restored'
   if (!needsServer) return restoreAndLook(rehearsal, null, signal)
   await using server = await PrivateServer.start(join(scratch, 'mysql'), signal)
   await restoreAndLook(rehearsal, server, signal)
+}
+
+/** Of files of history and of what is not yet known nothing is counted: so much more than the latest states have. */
+const ROOM = { factor: 1.5, reserve: 2 * 1024 ** 3 } as const
+
+/** Syncing must not run out of room for a rehearsal. */
+function expectRoom({ stateDir }: BackupConfig, scratch: string): void {
+  using states = new PromotionStates(stateDir)
+  const wanted = states.bytes() * ROOM.factor + ROOM.reserve
+  const { bavail, bsize } = statfsSync(scratch)
+  if (bavail * bsize >= wanted) return
+  const gib = (bytes: number) => (bytes / 1024 ** 3).toFixed(1)
+  throw new BackupError(
+    'STORE_FULL',
+    `make room for the drill in ${scratch}: it may need ${gib(wanted)} GiB, and ${gib(bavail * bsize)} are free`,
+  )
+}
+
+/** Where it cannot be restored it is at least read to its end, and its rows counted. */
+async function readAlone(
+  findings: Findings,
+  store: DumpStore,
+  dump: Dump,
+  scratch: string,
+  signal: AbortSignal,
+): Promise<void> {
+  using held = store.hold(dump)
+  const { id, engine, parts } = dump
+  const tables = await readDump({ id, engine, parts, dir: held.dir }, scratch, signal)
+  compareRows(findings, dump, new Map(tables.map(table => [key(table), table.rows])))
 }
 
 async function restoreAndLook(rehearsal: Rehearsal, server: PrivateServer | null, signal: AbortSignal): Promise<void> {
@@ -170,9 +204,12 @@ async function restoreAndLook(rehearsal: Rehearsal, server: PrivateServer | null
       withoutTables: findings.tables !== 'restored',
     },
     {
-      planned() {},
+      planned({ dump }) {
+        findings.dump = dump // a newer one may have come meanwhile
+      },
       progress: onProgress,
-      copied: library => void findings.libraries.push(library),
+      // what lacks something is no sample
+      copied: (library, { damaged }) => void (damaged === 0 && findings.libraries.push(library)),
       leftOut: library => notRestored(findings, library),
     },
     signal,

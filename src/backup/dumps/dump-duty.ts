@@ -12,8 +12,9 @@ import { limit } from '../../shared/limit.js'
 import { startLoop } from '../../shared/lifecycle.js'
 import { slotAfter } from '../../shared/slots.js'
 import { Bell, backoffMs } from '../../shared/timing.js'
-import { nextStep } from '../control/next-step.js'
+import { nextStep } from '../../shared/next-step.js'
 import { bytesOf, rowsOf } from './dump-manifest.js'
+import { newestWhole } from './dump-store.js'
 import { sortOut } from './retention.js'
 import { takeDump } from './take-dump.js'
 import type { DumpSchedule, KeepDumps } from '../../shared/config.js'
@@ -21,7 +22,7 @@ import type { BackupError } from '../../shared/errors.js'
 import type { Log } from '../../shared/log.js'
 import type { DumpStatus, DumpsStatus } from '../../shared/wire/control-messages.js'
 import type { Dump } from './dump-manifest.js'
-import type { DumpStore } from './dump-store.js'
+import type { DumpStore, KeptDump } from './dump-store.js'
 import type { DumpSource } from './take-dump.js'
 
 const RETRY = { first: 5_000, max: 10 * 60_000 }
@@ -65,15 +66,22 @@ export class DumpDuty implements AsyncDisposable {
 
   status(): DumpsStatus {
     const { schedule, store } = this.#options
-    const { dumps } = store.list()
-    const [newest] = dumps
-    const dueAt = this.#dueAt()
     const now = this.#now()
-    const problem = this.#problem
+    let dumps: readonly KeptDump[] = []
+    let problem = this.#problem
+    let dueAt = schedule ? this.#startedAt : Infinity
+    try {
+      dumps = store.list().dumps
+      dueAt = this.#dueAt()
+    } catch (error) {
+      problem = asBackupError(error)
+    }
+    const newest = newestWhole(dumps, now)
     return {
       scheduled: schedule !== null,
       kept: dumps.length,
-      newest: newest ? dumpStatus(newest.dump) : null,
+      damaged: dumps.filter(({ verdict }) => verdict?.damage).length,
+      newest: newest ? dumpStatus(newest) : null,
       nextAt: Number.isFinite(dueAt) ? dueAt : null,
       running: this.#running,
       owedForMs: now > dueAt ? Math.round(now - dueAt) : null,
@@ -111,26 +119,29 @@ export class DumpDuty implements AsyncDisposable {
   #dueAt(): number {
     const { schedule, store } = this.#options
     if (!schedule) return Infinity
-    const newest = store.list().dumps.find(({ verdict }) => !verdict?.damage)
-    if (!newest) return this.#startedAt
-    // a clock that was set back must not leave us waiting for a slot of the future that has been
-    return slotAfter(schedule.pattern, schedule.timeZone, Math.min(newest.dump.askedAt, this.#now()))
+    const now = this.#now()
+    // one of a time that has not come, by a clock that ran ahead, stands for nothing
+    const newest = store.list().dumps.find(({ dump, verdict }) => !verdict?.damage && dump.askedAt <= now)
+    if (!newest) return Math.min(this.#startedAt, now)
+    return slotAfter(schedule.pattern, schedule.timeZone, newest.dump.askedAt)
   }
 
   async #run(signal: AbortSignal): Promise<void> {
     let failures = 0
     for (;;) {
-      const wait = Math.max(this.#dueAt() - this.#now(), this.#notBefore - performance.now())
-      if (wait > 0) {
-        await this.#bell.wait(Math.min(wait, LOOK_MS), signal)
-        continue
-      }
       try {
+        const wait = Math.max(this.#dueAt() - this.#now(), this.#notBefore - performance.now())
+        if (wait > 0) {
+          await this.#bell.wait(Math.min(wait, LOOK_MS), signal)
+          continue
+        }
         await this.#inTurn(() => this.#takeIfDue(signal), signal)
         failures = 0
       } catch (error) {
         if (isAbort(error) && signal.aborted) throw error
+        this.#problem = asBackupError(error)
         this.#notBefore = performance.now() + backoffMs(failures++, RETRY)
+        await this.#bell.wait(Math.min(RETRY.first, LOOK_MS), signal)
       }
     }
   }

@@ -3,12 +3,24 @@
  *
  *   20261121T140310Z/manifest.json 0.zst 1.zst …   whole, durable, never changed
  *   20261121T140310Z/verdict.json                  when it was last read again, and what was found
- *   .incoming-…  .removing-…  .reading-…           under way; the daemon removes at its start what was left
+ *   .incoming-…  .removing-…                       under way; the daemon removes at its start what was left
+ *   .reading-…-PID  .using-…-PID                   of a command; removed when that process is no more
  *
  * A dump appears by one rename, when all of it is on the disk, and goes by one.
  */
 
-import { closeSync, fsyncSync, openSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { makeDirectory } from '../../shared/durable-directory.js'
@@ -21,7 +33,9 @@ import type { Dump } from './dump-manifest.js'
 const DIRECTORY = 'dumps'
 const MANIFEST = 'manifest.json'
 const VERDICT = 'verdict.json'
-const UNDER_WAY = /^\.(incoming|removing|reading)-/
+/** The daemon's own; and a command's, which end with its process id. */
+const OURS_UNDER_WAY = /^\.(incoming|removing)-/
+const THEIRS_UNDER_WAY = /^\.(?:reading|using)-.*-(\d+)$/
 const SAME_SECOND_MAX = 100
 
 /** What reading a dump again has shown. */
@@ -38,6 +52,15 @@ export interface KeptDump {
   readonly verdict: Verdict | null
 }
 
+/**
+ * The newest that is whole and not of a time that has not come; where all are, because the clock was set back, the
+ * newest of these. `dumps`: newest first.
+ */
+export function newestWhole(dumps: readonly KeptDump[], now: number): Dump | null {
+  const whole = dumps.filter(({ verdict }) => !verdict?.damage).map(({ dump }) => dump)
+  return whole.find(({ askedAt }) => askedAt <= now) ?? whole[0] ?? null
+}
+
 export class DumpStore {
   readonly dir: string
   /** Manifests never change. */
@@ -51,7 +74,7 @@ export class DumpStore {
   prepare(): void {
     makeDirectory(this.dir, 0o700)
     for (const name of readdirSync(this.dir)) {
-      if (UNDER_WAY.test(name)) rmSync(join(this.dir, name), { recursive: true, force: true })
+      if (isLeftOver(name)) rmSync(join(this.dir, name), { recursive: true, force: true })
     }
   }
 
@@ -112,6 +135,20 @@ export class DumpStore {
     return { dir, [Symbol.dispose]: () => rmSync(dir, { recursive: true, force: true }) }
   }
 
+  /** Its parts, for as long as they are needed, whatever retention does meanwhile. @throws BackupError DUMP_DAMAGED */
+  hold(dump: Dump): Disposable & { readonly dir: string } {
+    const dir = join(this.dir, `.using-${dump.id}-${process.pid}`)
+    rmSync(dir, { recursive: true, force: true })
+    makeDirectory(dir, 0o700)
+    try {
+      for (const index of dump.parts.keys()) linkSync(this.partPath(dump.id, index), join(dir, `${index}.zst`))
+    } catch (error) {
+      rmSync(dir, { recursive: true, force: true })
+      throw new BackupError('DUMP_DAMAGED', `use dump ${dump.id}: ${reason(error)}`, {}, { cause: error })
+    }
+    return { dir, [Symbol.dispose]: () => rmSync(dir, { recursive: true, force: true }) }
+  }
+
   /** What is given up in the middle leaves nothing. */
   begin(askedAt: number): IncomingDump {
     const ids = this.#ids()
@@ -130,7 +167,14 @@ export class DumpStore {
     throw new Error(`assertion failed: ${SAME_SECOND_MAX} dumps in one second`)
   }
 
+  /** False: it was removed meanwhile. */
+  has(id: string): boolean {
+    return existsSync(join(this.dir, id, MANIFEST))
+  }
+
+  /** Of one that is there; nothing is made for one that is not. */
   async judge(id: string, verdict: Verdict): Promise<void> {
+    if (!this.has(id)) return
     await writeDurably(join(this.dir, id, VERDICT), Buffer.from(`${JSON.stringify(verdict)}\n`, 'utf8'))
   }
 
@@ -168,9 +212,26 @@ export class DumpStore {
       const { at, damage } = JSON.parse(readFileSync(join(this.dir, id, VERDICT), 'utf8')) as Record<string, unknown>
       if (typeof at !== 'number' || !(damage === null || typeof damage === 'string')) return null
       return { at, damage }
-    } catch {
-      return null // none was made, or a half of one, which says nothing
+    } catch (error) {
+      const code = systemCode(error)
+      // none was made, or a half of one, which says nothing
+      if (code === undefined || code === 'ENOENT') return null
+      return { at: 0, damage: `what was found of it last cannot be read: ${reason(error)}` }
     }
+  }
+}
+
+function isLeftOver(name: string): boolean {
+  if (OURS_UNDER_WAY.test(name)) return true
+  const pid = THEIRS_UNDER_WAY.exec(name)?.[1]
+  return pid !== undefined && !isAlive(Number(pid))
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch (error) {
+    return systemCode(error) === 'EPERM' // somebody else's
   }
 }
 

@@ -17,10 +17,12 @@ export type ReadingAnswer =
 /** As `readDump`. When it settles, the thread has ended. */
 export async function readApart(order: ReadingOrder, signal: AbortSignal): Promise<readonly TableCount[]> {
   signal.throwIfAborted()
+  const settle: { abort?: () => void } = {}
   const worker = new Worker(new URL('./reading-thread.js', import.meta.url), { workerData: order })
   try {
     const answer = await new Promise<ReadingAnswer>((resolve, reject) => {
-      signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
+      settle.abort = () => reject(signal.reason as Error)
+      signal.addEventListener('abort', settle.abort, { once: true })
       worker.once('message', resolve)
       worker.once('error', reject)
       worker.once('exit', () => reject(new Error('the thread that reads a dump ended')))
@@ -28,6 +30,7 @@ export async function readApart(order: ReadingOrder, signal: AbortSignal): Promi
     if ('tables' in answer) return answer.tables
     throw new BackupError(answer.code, answer.message)
   } finally {
+    if (settle.abort) signal.removeEventListener('abort', settle.abort)
     await worker.terminate()
   }
 }

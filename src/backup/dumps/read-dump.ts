@@ -8,7 +8,8 @@ import { join } from 'node:path'
 import { PassThrough, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { constants, createZstdDecompress } from 'node:zlib'
-import { BackupError, isAbort, reason } from '../../shared/errors.js'
+import { BackupError, isAbort, reason, systemCode } from '../../shared/errors.js'
+import { storeError } from '../../shared/store/durable-file.js'
 import { SqlRows } from './sql-rows.js'
 import { sqliteRows } from './sqlite-rows.js'
 import type { DumpEngine } from '../../shared/wire/dump-messages.js'
@@ -55,7 +56,8 @@ export async function unpackPart(
   try {
     await pipeline(packed, hashed, unpacking, target, { signal })
   } catch (error) {
-    if (isAbort(error) || first === target) throw error
+    if (isAbort(error) || systemCode(error) === 'EPIPE') throw error
+    if (first === target) throw storeError(`unpack ${part.name} of dump ${dump.id}`, error)
     throw damaged(dump, part, reason(error), error)
   }
   if (bytes !== part.bytes) throw damaged(dump, part, `it has ${bytes} bytes, and ${part.bytes} were written`)
@@ -98,11 +100,18 @@ async function readSqlite(
     try {
       return sqliteRows(path, part?.name ?? '')
     } catch (error) {
+      // a disk that fails says nothing of the dump
+      if (isOfDisk(error)) throw storeError(`look into ${part?.name ?? 'a part'} of dump ${dump.id}`, error)
       throw damaged(dump, part, reason(error), error)
     }
   } finally {
     rmSync(path, { force: true })
   }
+}
+
+function isOfDisk(error: unknown): boolean {
+  const code = systemCode(error) ?? ''
+  return code.startsWith('SQLITE_') && !/^SQLITE_(CORRUPT|NOTADB|ERROR)/.test(code)
 }
 
 function damaged(dump: DumpOnDisk, part: KeptPart | undefined, why: string, cause?: unknown): BackupError {

@@ -21,33 +21,46 @@ export interface Side {
 
 /** Below two entries of the same path, in the order of names. What has the same id on both sides is not looked into. */
 export function* changesBetween(before: Side, after: Side): Generator<Change, void, undefined> {
-  const [old, now] = [before.entry, after.entry]
-  if (old && now && old.kind === now.kind) {
-    if (old.id === now.id) return
-    if (old.kind === 'file') yield change('changed', old, now)
-    else yield* changesInDirectories(before.library, old, after.library, now)
-    return
+  const levels: Iterator<readonly [Side, Side]>[] = [[[before, after] as const].values()] // deeper than any stack
+  for (let level = levels.at(-1); level; level = levels.at(-1)) {
+    const { value, done } = level.next()
+    if (done) levels.pop()
+    else {
+      const [old, now] = [value[0].entry, value[1].entry]
+      const same = old !== null && now !== null && old.kind === now.kind
+      if (same && old.id === now.id) continue
+      if (same && old.kind === 'file') yield change('changed', old, now)
+      if (!same && old) yield change('removed', old, null)
+      if (!same && now) yield change('added', null, now)
+      for (const inside of insides(value, same)) levels.push(inside)
+    }
   }
-  if (old) yield* all('removed', before.library, old)
-  if (now) yield* all('added', after.library, now)
 }
 
-function* changesInDirectories(before: LibraryAt, old: Entry, after: LibraryAt, now: Entry): Generator<Change> {
-  const [were, are] = [byName(entriesOf(before, old)), byName(entriesOf(after, now))]
-  for (const name of [...new Set([...were.keys(), ...are.keys()])].sort()) {
-    yield* changesBetween(
-      { library: before, entry: were.get(name) ?? null },
-      { library: after, entry: are.get(name) ?? null },
+/** What is below: of two directories both at once; else what was, and what is, each for itself. */
+function insides([before, after]: readonly [Side, Side], together: boolean): Iterator<readonly [Side, Side]>[] {
+  const none = ({ library }: Side): Side => ({ library, entry: null })
+  if (together) return [children(before, after)]
+  // the one that is pushed last comes first
+  return [children(none(before), after), children(before, none(after))]
+}
+
+function children(before: Side, after: Side): Iterator<readonly [Side, Side]> {
+  const [were, are] = [byName(before), byName(after)]
+  const names = [...new Set([...were.keys(), ...are.keys()])].sort()
+  return names
+    .map(
+      name =>
+        [
+          { library: before.library, entry: were.get(name) ?? null },
+          { library: after.library, entry: are.get(name) ?? null },
+        ] as const,
     )
-  }
+    .values()
 }
 
-const byName = (entries: readonly Entry[]): Map<string, Entry> => new Map(entries.map(entry => [entry.name, entry]))
-
-function* all(what: 'added' | 'removed', library: LibraryAt, entry: Entry): Generator<Change> {
-  yield what === 'added' ? change(what, null, entry) : change(what, entry, null)
-  if (entry.kind === 'dir') for (const child of entriesOf(library, entry)) yield* all(what, library, child)
-}
+const byName = ({ library, entry }: Side): Map<string, Entry> =>
+  new Map(entry?.kind === 'dir' ? entriesOf(library, entry).map(child => [child.name, child]) : [])
 
 function change(what: Change['what'], before: Entry | null, after: Entry | null): Change {
   const { path, kind } = (after ?? before) as Entry

@@ -130,18 +130,20 @@ function makeDirectory(library: LibraryAt, entry: Entry, target: string, { force
 function writeFile(library: LibraryAt, entry: Entry, target: string, { key, force }: GetOptions, got: Got): void {
   if (!force && isThere(target)) throw new BackupError('TARGET_EXISTS', `write ${target}: it is there already`)
   const partial = join(dirname(target), `.seaf-backup-partial-${process.pid}`) // one file at a time
-  let fd: number | undefined
   try {
-    fd = create(partial, entry.isExecutable ? 0o755 : 0o644)
-    for (const bytes of contentsOf(library, entry, key)) {
-      writeAll(fd, bytes, target)
-      got.bytes += bytes.byteLength
+    const fd = create(partial, entry.isExecutable ? 0o755 : 0o644)
+    try {
+      for (const bytes of contentsOf(library, entry, key)) {
+        writeAll(fd, bytes, target)
+        got.bytes += bytes.byteLength
+      }
+      fsyncSync(fd)
+    } finally {
+      closeSync(fd)
     }
-    seal(fd, partial, target, entry)
-    fd = undefined
+    name(partial, target, entry)
     got.files += 1
   } finally {
-    if (fd !== undefined) closeSync(fd)
     rmSync(partial, { force: true })
   }
 }
@@ -162,10 +164,8 @@ function writeAll(fd: number, bytes: Buffer, target: string): void {
   }
 }
 
-function seal(fd: number, partial: string, target: string, { mtime }: Entry): void {
+function name(partial: string, target: string, { mtime }: Entry): void {
   try {
-    fsyncSync(fd)
-    closeSync(fd)
     if (mtime !== null) utimesSync(partial, mtime, mtime)
     renameSync(partial, target)
   } catch (error) {

@@ -72,9 +72,14 @@ function entryOf(parent: string, { name, id, mode, mtime, size }: Dirent): Entry
 
 /** Everything below, parents first; one directory at a time is in memory on each level. */
 export function* below(library: LibraryAt, dir: Entry): Generator<Entry, void, undefined> {
-  for (const entry of entriesOf(library, dir)) {
-    yield entry
-    if (entry.kind === 'dir') yield* below(library, entry)
+  const levels = [entriesOf(library, dir).values()] // a tree may be deeper than any stack
+  for (let level = levels.at(-1); level; level = levels.at(-1)) {
+    const { value: entry, done } = level.next()
+    if (done) levels.pop()
+    else {
+      yield entry
+      if (entry.kind === 'dir') levels.push(entriesOf(library, entry).values())
+    }
   }
 }
 

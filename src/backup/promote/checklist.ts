@@ -8,7 +8,7 @@ import { duration } from '../../shared/duration.js'
 import { asBackupError, reason } from '../../shared/errors.js'
 import { silentLog } from '../../shared/log.js'
 import { findProgram } from '../../shared/mysql-options.js'
-import { DumpStore } from '../dumps/dump-store.js'
+import { DumpStore, newestWhole } from '../dumps/dump-store.js'
 import { PromotionStates } from '../state/promotion-states.js'
 import { PrimaryClient, readCa } from '../sync/primary-client.js'
 import type { BackupConfig } from '../../shared/config.js'
@@ -33,6 +33,8 @@ export interface Checklist {
   readonly dump: Dump | null
   /** Libraries of which the primary, for all that is known, has or had a newer state. */
   readonly ahead: readonly RepoId[]
+  /** That the primary had deleted. */
+  readonly deleted: readonly RepoId[]
 }
 
 /** A dump that young was taken for this. */
@@ -56,12 +58,13 @@ export async function checkPromotion(
     own.check,
     checkPrimary(primary, states.newestRecord()),
     libraries.check,
+    ...checkDeleted(known, primary.heads),
     ...(withoutTables
       ? [acceptable('tables', 'the other tables', 'users, groups and shares are left out, as was asked')]
       : []),
     ...(withoutTables ? [] : checkDump(config, dump)),
   ]
-  return { checks, dump, ahead: libraries.ahead }
+  return { checks, dump, ahead: libraries.ahead, deleted: deletedOf(known, primary.heads) }
 }
 
 const good = (what: string, message: string): Check => ({ what, verdict: 'good', loss: null, message })
@@ -103,8 +106,8 @@ function checkPrimary({ heads, why }: AskedPrimary, newest: number | null): Chec
     const message = `it does not answer (${why}): what it had beyond the last change that came here (${last}) is lost`
     return acceptable('primary', 'the primary', message)
   }
-  const message = `it answers: stop Seafile there, and its agent last, so that nobody works on both`
-  return good('the primary', message)
+  const message = 'it answers: what is written there from now on is lost. Stop Seafile there first, and its agent last'
+  return acceptable('primary', 'the primary', message)
 }
 
 /** Of each library what is known of the primary's head, now or when it was last heard, beside ours. */
@@ -117,14 +120,18 @@ function checkLibraries(
   const unknown = [...(theirs?.keys() ?? [])].filter(repo => !known.some(library => library.repo === repo))
   const wanted = (library: KnownLibrary) => (theirs ? (theirs.get(library.repo) ?? null) : library.primaryHead)
   const behind = live.filter(library => wanted(library) !== (ours.get(library.repo) ?? null)).map(({ repo }) => repo)
+  const unseen = live
+    .filter(({ repo, vouched }) => ours.has(repo) && vouched !== ours.get(repo))
+    .map(({ repo }) => repo)
   const damaged = live.filter(({ holes }) => holes > 0).map(({ repo }) => repo)
   const ahead = [...behind, ...unknown]
-  const lacking = new Set([...ahead, ...damaged])
+  const lacking = new Set([...ahead, ...unseen, ...damaged])
   if (lacking.size === 0)
     return { check: good('libraries', `all ${live.length} are here as the primary had them`), ahead }
   const parts = [
     named(behind, 'not here as the primary has or had them'),
     named(unknown, 'not here at all'),
+    named(unseen, 'of which nobody has seen that all is here'),
     named(damaged, 'with objects missing or damaged'),
   ].filter(part => part !== '')
   return {
@@ -133,6 +140,16 @@ function checkLibraries(
   }
 }
 
+/** On the primary they are in the trash, or nowhere: as the dump has it. */
+function checkDeleted(known: readonly KnownLibrary[], theirs: AskedPrimary['heads']): Check[] {
+  const gone = deletedOf(known, theirs)
+  if (gone.length === 0) return []
+  return [good('deleted libraries', `${gone.length} that the primary had deleted do not come back`)]
+}
+
+const deletedOf = (known: readonly KnownLibrary[], theirs: AskedPrimary['heads']): RepoId[] =>
+  known.filter(({ repo, deleted }) => (theirs ? !theirs.has(repo) : deleted)).map(({ repo }) => repo)
+
 function named(repos: readonly RepoId[], what: string): string {
   if (repos.length === 0) return ''
   const more = repos.length > NAMED_MAX ? ` and ${repos.length - NAMED_MAX} more` : ''
@@ -140,7 +157,7 @@ function named(repos: readonly RepoId[], what: string): string {
 }
 
 const newestDump = (config: BackupConfig): Dump | null =>
-  new DumpStore(config.stateDir).list().dumps.find(({ verdict }) => !verdict?.damage)?.dump ?? null
+  newestWhole(new DumpStore(config.stateDir).list().dumps, Date.now())
 
 function checkDump({ database }: BackupConfig, dump: Dump | null): Check[] {
   const what = 'the other tables'
@@ -148,14 +165,18 @@ function checkDump({ database }: BackupConfig, dump: Dump | null): Check[] {
   const age = Date.now() - dump.askedAt
   const since = new Date(dump.askedAt).toISOString()
   const checks = [
-    age <= FRESH_DUMP_MS
+    age >= 0 && age <= FRESH_DUMP_MS
       ? good(what, `dump ${dump.id}, ${duration(age)} old`)
       : acceptable(
           'tables',
           what,
-          `what was changed in users, groups and shares since ${since} (${duration(age)} ago) is lost`,
+          `what was changed in users, groups and shares since ${since} (${age < 0 ? 'by a clock that ran ahead' : `${duration(age)} ago`}) is lost`,
         ),
   ]
+  if (dump.absent.length > 0)
+    checks.push(
+      acceptable('tables', what, `the dump has no ${dump.absent.join(', ')}: the primary had none, or elsewhere`),
+    )
   if (dump.engine !== database.type) {
     checks.push(stop('the database', `the dump is of ${dump.engine}, [database] type here is ${database.type}`))
   } else if (database.type === 'mysql') {

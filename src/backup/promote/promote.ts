@@ -17,15 +17,18 @@ import { silentLog } from '../../shared/log.js'
 import { lockState } from '../../shared/state-lock.js'
 import { syncPath, writeDurably } from '../../shared/store/durable-file.js'
 import { parseLibraryRows } from '../../shared/wire/rows-codec.js'
-import { DumpStore } from '../dumps/dump-store.js'
-import { unpackPart } from '../dumps/read-dump.js'
+import { DumpStore, newestWhole } from '../dumps/dump-store.js'
+import { readDump, unpackPart } from '../dumps/read-dump.js'
+import { likeOthers, quote } from '../restore/core-tables.js'
 import { MysqlClient } from '../restore/mysql-client.js'
+import { PromotionStates } from '../state/promotion-states.js'
 import { checkPromotion, open } from './checklist.js'
 import { isBefore, newPromotion, readPromotion, writePromotion } from './promotion.js'
 import { deleteSqliteTokens, importSqliteTables } from './sqlite-tables.js'
-import type { LibraryRows } from '../../shared/catalog/catalog.js'
+import type { CatalogWriter, LibraryRows } from '../../shared/catalog/catalog.js'
 import type { BackupConfig } from '../../shared/config.js'
 import type { DirectoryFlags } from '../../shared/directories.js'
+import type { Dump } from '../dumps/dump-manifest.js'
 import type { DumpOnDisk } from '../dumps/read-dump.js'
 import type { Check, Checklist } from './checklist.js'
 import type { Promotion, Step } from './promotion.js'
@@ -64,8 +67,9 @@ export async function promote(
   signal: AbortSignal,
 ): Promise<Promotion> {
   const config = readBackupConfig(flags)
-  using _lock = lockState(config.stateDir) // a daemon that runs would go on syncing
-  let promotion = readPromotion(config.stateDir) ?? (await fence(config, request, events, signal))
+  using _lock = lockOut(config.stateDir)
+  const before = readPromotion(config.stateDir)
+  let promotion = before ? await takenUp(config, request, before, signal) : await fence(config, request, events, signal)
   events.step('fenced', `nothing is synced here any more (epoch ${promotion.epoch})`)
   const run = async (step: Step, work: () => Promise<string>): Promise<void> => {
     if (!isBefore(promotion, step)) return events.step(step, 'done before')
@@ -76,9 +80,33 @@ export async function promote(
   }
   await run('rows-saved', () => saveRows(config, signal))
   await run('tables', () => importTables(config, promotion, signal))
-  await run('rows', () => applyRows(config, signal))
+  await run('rows', () => applyRows(config, promotion, signal))
   await run('done', () => deleteTokens(config, promotion, signal))
   return promotion
+}
+
+/** A daemon that runs would go on syncing. */
+function lockOut(stateDir: string): Disposable {
+  try {
+    return lockState(stateDir)
+  } catch (error) {
+    if (!(error instanceof BackupError) || error.code !== 'ALREADY_RUNNING') throw error
+    const nextStep = 'stop it first: systemctl stop seaf-backup-server'
+    throw new BackupError('ALREADY_RUNNING', 'promote: the backup daemon runs', { nextStep }, { cause: error })
+  }
+}
+
+/** As long as no table was replaced, another dump may be taken, or none. */
+async function takenUp(
+  config: BackupConfig,
+  { withoutTables }: PromoteRequest,
+  promotion: Promotion,
+  signal: AbortSignal,
+): Promise<Promotion> {
+  if (!isBefore(promotion, 'tables')) return promotion
+  const dump = withoutTables ? null : newestWhole(new DumpStore(config.stateDir).list().dumps, Date.now())
+  await expectImportable(config, dump, signal)
+  return writePromotion(config.stateDir, { ...promotion, dump: dump?.id ?? null })
 }
 
 async function fence(
@@ -91,9 +119,41 @@ async function fence(
   events.checked(checklist)
   const stopped = open(checklist, request.accepted)
   if (stopped.length > 0) throw notCertain(stopped)
-  const { dump, ahead } = checklist
-  const given = { dump: dump?.id ?? null, accepted: request.accepted, ahead }
-  return writePromotion(config.stateDir, newPromotion(Date.now(), given))
+  const { dump, ahead, deleted } = checklist
+  await expectImportable(config, dump, signal)
+  const given = { dump: dump?.id ?? null, accepted: request.accepted, ahead, deleted }
+  const promotion = await writePromotion(config.stateDir, newPromotion(Date.now(), given))
+  // what moved on a primary that still serves, since it was asked
+  const again = await checkPromotion(config, request, signal)
+  const all = [...new Set([...ahead, ...again.ahead])]
+  return all.length === ahead.length ? promotion : writePromotion(config.stateDir, { ...promotion, ahead: all })
+}
+
+/**
+ * Before anything is fenced: the dump is read to its end, and the account may make and write its databases.
+ * @throws BackupError DUMP_DAMAGED, noted beside the dump; RESTORE_FAILED
+ */
+async function expectImportable(
+  { stateDir, database }: BackupConfig,
+  dump: Dump | null,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!dump) return
+  const store = new DumpStore(stateDir)
+  using scratch = store.scratch(dump.id)
+  try {
+    await readDump({ ...dump, dir: join(store.dir, dump.id) }, scratch.dir, signal)
+  } catch (error) {
+    if (error instanceof BackupError && error.code === 'DUMP_DAMAGED')
+      await store.judge(dump.id, { at: Date.now(), damage: error.message })
+    throw error
+  }
+  if (database.type !== 'mysql') return
+  using client = new MysqlClient(database)
+  const probe = (name: string) =>
+    `CREATE DATABASE IF NOT EXISTS ${quote(name)}; CREATE TABLE IF NOT EXISTS ${quote(name)}.seaf_backup_probe (n INT);
+     INSERT INTO ${quote(name)}.seaf_backup_probe VALUES (1); DROP TABLE ${quote(name)}.seaf_backup_probe;`
+  await client.ask(dump.databases.map(probe).join('\n'), signal)
 }
 
 function notCertain(stopped: readonly Check[]): BackupError {
@@ -126,6 +186,7 @@ async function importTables(config: BackupConfig, { dump: id }: Promotion, signa
   if (config.database.type === 'mysql') {
     using client = new MysqlClient(config.database)
     await client.take(target => unpackPart(dump, 0, target, signal), signal)
+    await likeOthers(client, config.database.dbName, signal)
     return `${databases.join(', ')} are as in dump ${id}`
   }
   await importSqlite(config.database.path, dump, dirname(config.dataDir), signal)
@@ -146,33 +207,58 @@ async function importSqlite(own: string, dump: DumpOnDisk, top: string, signal: 
     }
     // what stood there before is kept once, whatever it was
     if (existsSync(path) && !existsSync(`${path}.before-promotion`)) renameSync(path, `${path}.before-promotion`)
+    for (const beside of ['-journal', '-wal', '-shm']) rmSync(path + beside, { force: true })
     renameSync(partial, path)
     await syncPath(dirname(path))
   }
 }
 
-async function applyRows(config: BackupConfig, signal: AbortSignal): Promise<string> {
+async function applyRows(config: BackupConfig, promotion: Promotion, signal: AbortSignal): Promise<string> {
   const saved = readFileSync(join(config.stateDir, ROWS_FILE), 'utf8')
     .split('\n')
     .filter(line => line !== '')
     .map(line => parseLibraryRows(JSON.parse(line)))
+  const isNewer = dumpIsNewer(config, promotion)
+  const deleted = new Set<string>(promotion.deleted)
   await using catalog = await openCatalog(config.database, silentLog, { create: true })
   for (const rows of saved) {
-    if (!hasHead(rows)) continue
-    const now = await catalog.read(rows.repo, signal)
-    if (!now || now.rows.head !== rows.head) {
-      const message = `re-apply the rows of library ${rows.repo}: its head is not the one that was saved; does a server run on this database already?`
-      throw new BackupError('HEAD_CONFLICT', message)
-    }
-    await catalog.moveHead({ rows, from: rows.head, gcId: now.gcId }, signal)
+    if (deleted.has(rows.repo)) await catalog.removeRows(rows.repo, true, signal)
+    else if (hasHead(rows)) await applyTo(catalog, rows, isNewer(rows.repo), signal)
   }
   const remnants = await catalog.remnants(signal)
-  for (const repo of remnants) await catalog.removeRemnant(repo, signal)
-  return `${saved.length} libraries have owner, name and limits as they were last; rows of ${remnants.length} that are not here were removed`
+  for (const repo of remnants) await catalog.removeRows(repo, false, signal)
+  const count = saved.length - deleted.size
+  return `${count} libraries have owner, name and limits as they were last; ${deleted.size} that the primary had deleted are not brought back (their rows are in ${ROWS_FILE}); rows of ${remnants.length} that are not here were removed`
 }
 
-const hasHead = (rows: LibraryRows): rows is LibraryRows & { readonly head: NonNullable<LibraryRows['head']> } =>
-  rows.head !== null
+/** The newer one of the dump's owner and ours; what we do not know we leave as the dump has it. */
+async function applyTo(catalog: CatalogWriter, rows: Headed, isDumpNewer: boolean, signal: AbortSignal): Promise<void> {
+  const now = await catalog.read(rows.repo, signal)
+  if (!now || now.rows.head !== rows.head) {
+    const message = `re-apply the rows of library ${rows.repo}: its head is not the one that was saved; does a server run on this database already?`
+    throw new BackupError('HEAD_CONFLICT', message)
+  }
+  const { owner, info } = now.rows
+  const wanted = {
+    ...rows,
+    owner: isDumpNewer ? (owner ?? rows.owner) : (rows.owner ?? owner),
+    info: rows.info ?? info,
+  }
+  await catalog.moveHead({ rows: wanted, from: rows.head, gcId: now.gcId }, signal)
+}
+
+/** Than what was recorded of a library's rows here. */
+function dumpIsNewer({ stateDir }: BackupConfig, { dump: id }: Promotion): (repo: string) => boolean {
+  if (id === null) return () => false
+  const { askedAt } = new DumpStore(stateDir).find(id)
+  using states = new PromotionStates(stateDir)
+  const recorded = new Map<string, number | null>(states.libraries().map(({ repo, recordedAt }) => [repo, recordedAt]))
+  return repo => askedAt > (recorded.get(repo) ?? 0)
+}
+
+type Headed = LibraryRows & { readonly head: NonNullable<LibraryRows['head']> }
+
+const hasHead = (rows: LibraryRows): rows is Headed => rows.head !== null
 
 /** A client that is ahead would take what it lacks here for deleted; with a new token it asks first. */
 async function deleteTokens({ database }: BackupConfig, { ahead }: Promotion, signal: AbortSignal): Promise<string> {

@@ -32,9 +32,14 @@ export interface Promotion {
   readonly accepted: readonly string[]
   /** Libraries that clients may hold newer states of than we do: their sync tokens go. */
   readonly ahead: readonly RepoId[]
+  /** Libraries that the primary had deleted: they do not come back. */
+  readonly deleted: readonly RepoId[]
 }
 
-export const newPromotion = (at: number, given: Pick<Promotion, 'dump' | 'accepted' | 'ahead'>): Promotion => ({
+export const newPromotion = (
+  at: number,
+  given: Pick<Promotion, 'dump' | 'accepted' | 'ahead' | 'deleted'>,
+): Promotion => ({
   epoch: randomBytes(8).toString('hex'),
   at,
   step: 'fenced',
@@ -66,11 +71,12 @@ export const isBefore = (promotion: Promotion, step: Step): boolean =>
   STEPS.indexOf(promotion.step) < STEPS.indexOf(step)
 
 function decoded(json: unknown): Promotion {
-  const { epoch, at, step, dump, accepted, ahead } = json as Record<string, unknown>
+  const { epoch, at, step, dump, accepted, ahead, deleted } = json as Record<string, unknown>
   const known = STEPS.find(name => name === step)
   if (typeof epoch !== 'string' || typeof at !== 'number' || known === undefined) throw new TypeError('it is malformed')
   if (!(dump === null || typeof dump === 'string')) throw new TypeError('it names no dump')
   if (!Array.isArray(accepted) || !Array.isArray(ahead) || !ahead.every(isRepoId))
     throw new TypeError('it is malformed')
-  return { epoch, at, step: known, dump, accepted: accepted.map(String), ahead }
+  if (!Array.isArray(deleted) || !deleted.every(isRepoId)) throw new TypeError('it is malformed')
+  return { epoch, at, step: known, dump, accepted: accepted.map(String), ahead, deleted }
 }

@@ -1,8 +1,8 @@
 /** A dump of MySQL or MariaDB into a server: all of its databases, or none. */
 
-import { coreTablesSql } from '../../shared/catalog/schema.js'
 import { BackupError, reason } from '../../shared/errors.js'
 import { unpackPart } from '../dumps/read-dump.js'
+import { likeOthers, quote } from './core-tables.js'
 import { MysqlClient } from './mysql-client.js'
 import type { MysqlConfig, TablesOfDump } from './target-tables.js'
 
@@ -24,11 +24,13 @@ export async function importSql(
   const made = databases.filter(name => !there.includes(name))
   try {
     await client.take(target => unpackPart(dump, 0, target, signal), signal)
+    await likeOthers(client, server.dbName, signal)
     // --force: of a library that is not restored no head may stay
-    const empty = there.includes(server.dbName)
-      ? ['Repo', 'Branch', 'RepoHead'].map(table => `DELETE FROM ${table};`)
-      : []
-    await client.ask([`USE ${quote(server.dbName)};`, ...coreTablesSql(), ...empty].join('\n'), signal)
+    if (there.includes(server.dbName))
+      await client.ask(
+        `USE ${quote(server.dbName)}; DELETE FROM Repo; DELETE FROM Branch; DELETE FROM RepoHead;`,
+        signal,
+      )
   } catch (error) {
     throw await takenBack(client, made, error)
   }
@@ -47,4 +49,3 @@ async function takenBack(client: MysqlClient, made: readonly string[], error: un
 }
 
 const never = new AbortController().signal
-const quote = (name: string): string => `\`${name.replaceAll('`', '``')}\``

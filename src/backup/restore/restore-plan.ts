@@ -28,6 +28,8 @@ export interface PlannedLibrary {
   readonly since: number | null
   /** Null: its head is the one recorded now. */
   readonly goesBack: LostWork | null
+  /** Unix ms: when its rows were recorded here last; null: not known. */
+  readonly recordedAt: number | null
   /** The primary has it no more; since when is not known. */
   readonly deletedSometime: boolean
 }
@@ -114,11 +116,15 @@ async function planOne(
   const present = at === null ? !parts.past.isDeleted(repo) : parts.past.wasPresent(repo, at)
   if (present === false && !isNamed && !withDeleted) return out('the primary had deleted it', false)
   const past = at === null ? { head: rows.head, since: null } : parts.past.headAt(repo, at, rows.head)
-  if (!past) return out('it had no head yet', false)
+  if (!past) return outBefore(parts, repo, rows.head, at ?? 0, out)
   const now = Math.floor((at ?? Date.now()) / 1000)
   const truncateTime = historyRule({ ...history, confKeepDays: parts.confKeepDays }, now)
-  const common = { repo, truncateTime, since: past.since, deletedSometime: present === null }
-  if (past.head === rows.head) return { ...common, name, rows: { ...rows, head: rows.head }, goesBack: null }
+  const recordedAt = parts.past.recordedAt(repo)
+  const common = { repo, truncateTime, since: past.since, recordedAt, deletedSometime: present === null }
+  if (past.head === rows.head) {
+    const virtual = at === null ? rows.virtual : virtualAt(parts, rows, at)
+    return { ...common, name, rows: { ...rows, head: rows.head, virtual }, goesBack: null }
+  }
   const commit = commitOf(parts.store, repo, past.head)
   if (!commit) return out(`its head of that time, commit ${past.head}, is missing or damaged here`, true)
   const then = rowsAt(parts, rows, commit, at ?? Date.now())
@@ -128,6 +134,34 @@ async function planOne(
 export function commitOf(store: DiskObjectReader, repo: RepoId, id: CommitId): Commit | undefined {
   const read = store.read({ kind: 'commits', storeId: repo, id })
   return read.state === 'whole' && read.object.is === 'commit' ? read.object.commit : undefined
+}
+
+/** Whether it was there before our log of it begins: then its head of that time is not known, and it is a loss. */
+function outBefore(
+  { store }: PlanParts,
+  repo: RepoId,
+  head: CommitId,
+  at: number,
+  out: (why: string, isLoss: boolean) => LeftOut,
+): LeftOut {
+  const visited = new IdSet()
+  const todo: CommitId[] = [head]
+  for (let id = todo.shift(), looked = 0; id && looked < COMMITS_COUNTED_MAX; id = todo.shift()) {
+    if (!visited.add(id)) continue
+    looked += 1
+    const commit = commitOf(store, repo, id)
+    if (!commit) continue
+    if ((commit.ctime + 1) * 1000 <= at) return out('its head of that time is not known here: it came here later', true)
+    for (const parent of [commit.parentId, commit.secondParentId]) if (parent) todo.push(parent)
+  }
+  return out('it had no head yet', false)
+}
+
+/** Its own head is as now; its origin's may go back behind what is merged now. */
+function virtualAt(parts: PlanParts, rows: LibraryRows, at: number): LibraryRows['virtual'] {
+  const { virtual, head, repo } = rows
+  const commit = virtual && head && commitOf(parts.store, repo, head)
+  return virtual && commit ? { ...virtual, baseCommit: baseOf(parts, virtual, commit, at) } : virtual
 }
 
 /** Seafile counts size and files anew at the next commit; the rest of RepoInfo is what the head commit says. */
@@ -165,10 +199,12 @@ function lostSince(store: DiskObjectReader, repo: RepoId, now: CommitId, then: C
 }
 
 /** @throws BackupError BAD_REQUEST when there is nothing to restore */
-export function expectSomething({ libraries, dump, at }: RestorePlan): void {
+export function expectSomething({ libraries, dump, at, leftOut }: RestorePlan): void {
   if (libraries.length > 0 || dump) return
   const when = at === null ? 'here' : `that was here at ${new Date(at).toISOString()}`
-  throw new BackupError('BAD_REQUEST', `plan the restore: there is no library and no dump ${when}`)
+  const lost = leftOut.filter(({ isLoss }) => isLoss)
+  const why = lost.length > 0 ? `; ${lost.length} are left out: ${lost[0]?.repo}: ${lost[0]?.why}` : ''
+  throw new BackupError('BAD_REQUEST', `plan the restore: there is no library and no dump ${when}${why}`)
 }
 
 export const checkedOf = ({ repo, rows, truncateTime }: PlannedLibrary) => ({

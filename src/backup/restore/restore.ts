@@ -7,7 +7,7 @@
  * the objects that are there. The backup is only read, beside its daemon or without.
  */
 
-import { existsSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
+import { lstatSync, mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { openCatalogReader } from '../../shared/catalog/open-catalog.js'
 import { readBackupConfig } from '../../shared/config.js'
@@ -81,8 +81,9 @@ export async function restore(
   const to = resolve(request.to)
   expectFree(to)
   const partial = `${to}.partial`
-  const dump = hasTables(request, plan.dump) ? plan.dump : null
+  const dump = hasTables(request) ? plan.dump : null
   expectFits(dump, request)
+  using held = dump && dumps.hold(dump)
   events.planned(plan)
   const total: Restored = {
     to,
@@ -99,8 +100,8 @@ export async function restore(
   const whole = request.tablesOnly
     ? plan.libraries
     : await copyAll(plan, { request, config, store, events, total }, signal)
-  await using catalog = await restoreTables(partial, dump, dumps, request, signal)
-  for (const library of whole) await writeRows(catalog, library, plan.at, signal)
+  await using catalog = await restoreTables(partial, dump, held?.dir ?? '', request, signal)
+  for (const library of whole) await writeRows(catalog, library, plan, signal)
   total.libraries = whole.length
   total.removedRows = await removeRemnants(catalog, signal)
   await finish(partial, to, total)
@@ -161,14 +162,19 @@ async function open(flags: DirectoryFlags, order: RestoreOrder, signal: AbortSig
 
 /** Never over anything, whatever was said: a restore is for looking at before it takes another's place. */
 function expectFree(to: string): void {
-  if (!existsSync(to) || readdirSync(to).length === 0) return
+  const there = lstatSync(to, { throwIfNoEntry: false })
+  if (!there) return
   const nextStep = 'name a directory that is not there yet'
-  throw new BackupError('TARGET_EXISTS', `restore to ${to}: there is something in it`, { nextStep })
+  const taken = (why: string) => new BackupError('TARGET_EXISTS', `restore to ${to}: ${why}`, { nextStep })
+  if (!there.isDirectory()) throw taken('it is no directory')
+  if (readdirSync(to).length > 0) throw taken('there is something in it')
+  // it is built beside it, and takes its place by a rename
+  if (there.dev !== statSync(dirname(to)).dev) throw taken('another disk is mounted there: name a directory below it')
 }
 
-/** Who asks for some libraries alone, and names no server, needs none. */
-const hasTables = ({ withoutTables, libraries, server }: RestoreRequest, dump: Dump | null): boolean =>
-  !withoutTables && !(libraries.length > 0 && server === null && dump?.engine === 'mysql')
+/** Who asks for some libraries alone, and names no server, wants no tables of all. */
+const hasTables = ({ withoutTables, libraries, server }: RestoreRequest): boolean =>
+  !withoutTables && !(libraries.length > 0 && server === null)
 
 function expectFits(dump: Dump | null, { server, withoutTables }: RestoreRequest): void {
   if (dump?.engine === 'mysql' && server === null) {
@@ -196,35 +202,41 @@ function prepare(partial: string): DiskObjectStore {
 function restoreTables(
   partial: string,
   dump: Dump | null,
-  dumps: DumpStore,
+  dir: string,
   { server, force }: RestoreRequest,
   signal: AbortSignal,
 ): Promise<CatalogWriter> {
   const tables = dump && {
     databases: dump.databases,
-    dump: { id: dump.id, engine: dump.engine, parts: dump.parts, dir: join(dumps.dir, dump.id) },
+    dump: { id: dump.id, engine: dump.engine, parts: dump.parts, dir },
   }
   const [seafileDb] = dump?.databases ?? []
   if (tables === null || server === null || seafileDb === undefined) return restoreSqlite(partial, tables, signal)
   return restoreMysql(readServer(server, seafileDb), tables, force, signal)
 }
 
-/** Of another instant than now, what the dump of that time says of owner and limits is right; of a newer library, our own rows. */
+/**
+ * The owner is the newer one of the dump's and ours; of another instant than now, the dump's, with the folder that a
+ * virtual library then was. History limits are those that the objects were copied by.
+ */
 async function writeRows(
   catalog: CatalogWriter,
-  { repo, rows }: PlannedLibrary,
-  at: number | null,
+  { repo, rows, recordedAt }: PlannedLibrary,
+  { at, dump }: RestorePlan,
   signal: AbortSignal,
 ): Promise<void> {
-  const dumped = at === null ? null : await catalog.remnant(repo, signal)
-  const { owner, historyLimitDays, validSince } = dumped?.owner ? dumped : rows
-  await catalog.createLibrary({ ...rows, owner, historyLimitDays, validSince }, signal)
+  const dumped = await catalog.remnant(repo, signal)
+  const isDumps = at !== null || (dump !== null && dump.askedAt > (recordedAt ?? 0))
+  const owner = isDumps ? (dumped.owner ?? rows.owner) : (rows.owner ?? dumped.owner)
+  const path = (at !== null && dumped.virtual?.path) || rows.virtual?.path
+  const virtual = rows.virtual && { ...rows.virtual, path: path ?? rows.virtual.path }
+  await catalog.createLibrary({ ...rows, owner, virtual, info: rows.info ?? dumped.info }, signal)
 }
 
 /** A server would list them as broken libraries. */
 async function removeRemnants(catalog: CatalogWriter, signal: AbortSignal): Promise<number> {
   const remnants = await catalog.remnants(signal)
-  for (const repo of remnants) await catalog.removeRemnant(repo, signal)
+  for (const repo of remnants) await catalog.removeRows(repo, false, signal)
   return remnants.length
 }
 

@@ -109,6 +109,8 @@ export function lagMs(library: Library, now: number): number | null {
   return library.behindSince === undefined ? null : now - library.behindSince
 }
 
+const seenBehindAt = (library: Library, at: number) => (isBehind(library) ? (library.seenBehindAt ?? at) : undefined)
+
 /** Its oldest change that is not recorded, in ms: at least that, where nobody knows since when. 0: none is known of. */
 export function waitedMs(library: Library, now: number): number {
   if (library.heardAt === undefined || !isBehind(library)) return 0
@@ -136,6 +138,9 @@ export class LibraryStates {
   readonly #addHole: Statement
   readonly #notePresence: Statement
   readonly #log: HeadLog
+  readonly #saveHeard: Statement
+  /** The primary's head is known, and not written yet. */
+  readonly #heard = new Set<Library>()
 
   constructor(db: Db) {
     this.#db = db
@@ -149,6 +154,10 @@ export class LibraryStates {
     this.#clearHoles = db.prepare('DELETE FROM hole WHERE repo = ?')
     this.#addHole = db.prepare(
       'INSERT INTO hole (repo, id, kind, problem, path, place, accepted) VALUES (?, ?, ?, ?, ?, ?, ?)',
+    )
+    this.#saveHeard = db.prepare(
+      `INSERT INTO library (repo, primary_head) VALUES (?, ?)
+       ON CONFLICT (repo) DO UPDATE SET primary_head = excluded.primary_head`,
     )
     this.#notePresence = db.prepare('INSERT INTO presence (repo, present, at) VALUES (?, ?, ?)')
     this.#log = new HeadLog(db)
@@ -189,10 +198,11 @@ export class LibraryStates {
     if (library.primaryHead !== listing.head) library.behindSince = undefined
     library.heardAt = askedAt
     this.#isBack(library)
+    if (library.primaryHead !== listing.head) this.#heard.add(library)
     library.primaryHead = listing.head === library.head ? library.head : listing.head // one text in memory, not two
     library.primaryDigest = listing.digest === library.digest ? library.digest : listing.digest
     if (!isBehind(library)) library.behindSince = undefined
-    seenAt(library, askedAt)
+    library.seenBehindAt = seenBehindAt(library, askedAt)
     return library
   }
 
@@ -201,24 +211,31 @@ export class LibraryStates {
     if (library.head === null && library.vouched === null && !library.syncing) return this.#forget(library)
     library.heardAt = performance.now()
     library.failure = null
-    if (library.deleted) return
-    library.deleted = true
-    this.#write(library, 'record a deletion on the primary', () => this.#notePresence.run(library.repo, 0, Date.now()))
+    if (!library.deleted) this.#present(library, false, 'record a deletion on the primary')
   }
 
   #isBack(library: Library): void {
-    if (!library.deleted) return
-    library.deleted = false
-    this.#write(library, 'record a library that is back', () => this.#notePresence.run(library.repo, 1, Date.now()))
+    if (library.deleted) this.#present(library, true, 'record a library that is back')
+  }
+
+  #present(library: Library, present: boolean, operation: string): void {
+    library.deleted = !present
+    try {
+      this.#write(library, operation, () => this.#notePresence.run(library.repo, present ? 1 : 0, Date.now()))
+    } catch (error) {
+      library.deleted = present
+      throw error
+    }
   }
 
   /** The primary's own rows say so, just now: when that is (performance.now()). */
   heard(library: Library, head: CommitId | null, digest: string): number {
     library.heardAt = performance.now()
     this.#isBack(library)
+    if (library.primaryHead !== head) this.#heard.add(library)
     library.primaryHead = head
     library.primaryDigest = digest
-    seenAt(library, library.heardAt)
+    library.seenBehindAt = seenBehindAt(library, library.heardAt)
     return library.heardAt
   }
 
@@ -227,11 +244,12 @@ export class LibraryStates {
     const library = this.ensure(repo)
     library.heardAt = performance.now()
     if (head !== null && !(head === library.head && isBehind(library))) {
+      if (library.primaryHead !== head) this.#heard.add(library)
       library.primaryHead = head
       library.told = { head, looks: 0 }
     }
     if (head === null || head !== library.head) library.behindSince ??= at
-    seenAt(library, library.heardAt)
+    library.seenBehindAt = seenBehindAt(library, library.heardAt)
     return library
   }
 
@@ -323,7 +341,25 @@ export class LibraryStates {
     return this.#log.entries(repo, limit)
   }
 
+  /**
+   * What was heard of the primary's heads and is not here yet, in one transaction: on the day that the primary is gone,
+   * it says which libraries were behind. What is synced meanwhile is written with that, so that little is left.
+   */
+  saveHeard(): void {
+    if (this.#heard.size === 0) return
+    try {
+      this.#db.transaction(() => {
+        for (const { repo, primaryHead } of this.#heard) this.#saveHeard.run(repo, primaryHead)
+      })()
+    } catch (error) {
+      throw stateError("record the primary's heads", error)
+    }
+    this.#heard.clear()
+  }
+
   #forget({ repo }: Library): void {
+    const library = this.#libraries.get(repo)
+    if (library) this.#heard.delete(library)
     this.#libraries.delete(repo)
     try {
       this.#remove.run(repo)
@@ -338,6 +374,7 @@ export class LibraryStates {
         this.#save.run(stored(library))
         more()
       })()
+      this.#heard.delete(library)
     } catch (error) {
       throw stateError(operation, error)
     }
@@ -360,9 +397,4 @@ export class LibraryStates {
       if (library) library.holes = [...library.holes, holeOf(row)]
     }
   }
-}
-
-function seenAt(library: Library, at: number): void {
-  if (!isBehind(library)) library.seenBehindAt = undefined
-  else library.seenBehindAt ??= at
 }

@@ -22,6 +22,7 @@ export class PastStates implements Disposable {
   readonly #oldest: Database.Statement
   readonly #presence: Database.Statement
   readonly #deleted: Database.Statement
+  readonly #recorded: Database.Statement
 
   /** @throws BackupError STATE_UNUSABLE when there is none, or one of another version */
   constructor(stateDir: string) {
@@ -41,6 +42,7 @@ export class PastStates implements Disposable {
       )
       this.#oldest = this.#db.prepare('SELECT displaced FROM head_log WHERE repo = ? ORDER BY id LIMIT 1')
       this.#presence = this.#db.prepare('SELECT present, at FROM presence WHERE repo = ? ORDER BY id')
+      this.#recorded = this.#db.prepare('SELECT recorded_at FROM library WHERE repo = ?').pluck()
       this.#deleted = this.#db.prepare('SELECT deleted FROM library WHERE repo = ?').pluck()
     } catch (error) {
       throw openError(file, error)
@@ -72,6 +74,11 @@ export class PastStates implements Disposable {
     const [next] = notes
     if (next) return next.present === 0
     return this.#deleted.get(repo) === 1 ? null : true
+  }
+
+  /** Unix ms: when its rows were recorded last; null: not known. */
+  recordedAt(repo: RepoId): number | null {
+    return (this.#recorded.get(repo) as number | null | undefined) ?? null
   }
 
   isDeleted(repo: RepoId): boolean {

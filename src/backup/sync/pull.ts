@@ -218,6 +218,11 @@ class Pull implements AsyncDisposable {
         return
       case FRAME.end:
         throw broken('an END frame inside a stream')
+      case FRAME.dump:
+      case FRAME.part:
+      case FRAME.dumped:
+      case FRAME.failed:
+        throw broken('a dump of the database for objects')
     }
   }
 

@@ -7,8 +7,9 @@
  * before all of it.
  */
 
-import { existsSync, readFileSync } from 'node:fs'
-import { dirname, join, relative } from 'node:path'
+import { readFileSync, statSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { BackupError, reason, systemCode } from '../../shared/errors.js'
 import { parseKeyFile } from '../../shared/key-file.js'
 import type { Environment } from '../../shared/directories.js'
 
@@ -55,6 +56,21 @@ function textOf(path: string): string | undefined {
   }
 }
 
+/** Whatever the directory is called here. */
+const SEAFILE_DB = 'seafile-data/seafile.db'
+
+/** What may not be looked at may be there: without it a dump would only look whole. */
+function isThere(path: string): boolean {
+  try {
+    statSync(path)
+    return true
+  } catch (error) {
+    const code = systemCode(error)
+    if (code === 'ENOENT' || code === 'ENOTDIR') return false
+    throw new BackupError('DUMP_FAILED', `look for ${path}: ${reason(error)}`, {}, { cause: error })
+  }
+}
+
 export interface SqliteFiles {
   readonly files: readonly { readonly name: string; readonly path: string }[]
   readonly absent: readonly string[]
@@ -65,9 +81,9 @@ export function sqliteFiles(seafileDb: string, given: readonly string[] | null):
   const dataDir = dirname(seafileDb)
   const top = dirname(dataDir)
   const others = (given ?? SQLITE_FILES).map(name => ({ name, path: join(top, name) }))
-  const there = others.filter(({ path }) => given !== null || existsSync(path))
+  const there = others.filter(({ path }) => given !== null || isThere(path))
   return {
-    files: [{ name: relative(top, seafileDb), path: seafileDb }, ...there],
+    files: [{ name: SEAFILE_DB, path: seafileDb }, ...there],
     absent: others.filter(other => !there.includes(other)).map(({ name }) => name),
   }
 }

@@ -244,8 +244,8 @@ export class MysqlCatalog implements CatalogWriter {
     return toLibraryRows(repo, toTableRowsOf(tables, results))
   }
 
-  removeRemnant(repo: RepoId, signal: AbortSignal): Promise<void> {
-    return this.#change(repo, repo, signal, have => removalsFor(have))
+  removeRows(repo: RepoId, evenListed: boolean, signal: AbortSignal): Promise<void> {
+    return this.#change(repo, repo, signal, have => removalsFor(have, evenListed))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -220,9 +220,9 @@ export class SqliteCatalog implements CatalogWriter {
     return this.#unlocked(signal, () => toLibraryRows(repo, this.#db.transaction(() => this.#selectLibrary(repo))()))
   }
 
-  removeRemnant(repo: RepoId, signal: AbortSignal): Promise<void> {
+  removeRows(repo: RepoId, evenListed: boolean, signal: AbortSignal): Promise<void> {
     return this.#write(signal, () => {
-      for (const write of removalsFor(this.#selectLibrary(repo))) this.#apply(repo, write)
+      for (const write of removalsFor(this.#selectLibrary(repo), evenListed)) this.#apply(repo, write)
     })
   }
 

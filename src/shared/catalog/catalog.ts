@@ -136,8 +136,8 @@ export interface CatalogWriter extends Catalog {
   /** What is there of such a one, as `read` would give it; null where nothing is. */
   remnant(repo: RepoId, signal: AbortSignal): Promise<LibraryRows>
 
-  /** Its rows in every table of `LibraryRows`. One that has a `Repo` row is left alone. */
-  removeRemnant(repo: RepoId, signal: AbortSignal): Promise<void>
+  /** Its rows in every table of `LibraryRows`; of one that has a `Repo` row only with `evenListed`. */
+  removeRows(repo: RepoId, evenListed: boolean, signal: AbortSignal): Promise<void>
 
   /** `REPLACE INTO RepoOwner`. */
   setOwner(repo: RepoId, owner: string, signal: AbortSignal): Promise<void>

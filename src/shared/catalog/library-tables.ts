@@ -274,9 +274,13 @@ export function remnantsIn(idsIn: ReadonlyMap<LibraryTable, readonly (Value | un
   return [...new Set(others)].filter(repo => !listed.has(repo)).sort()
 }
 
-/** Nothing of a library that has a Repo row. */
-export const removalsFor = (have: TableRows): Write[] =>
-  have.Repo ? [] : WRITE_ORDER.filter(table => have[table]).map(table => ({ kind: 'delete', table }))
+/** The row that lists it first. Nothing of a library that has one, unless `evenListed`. */
+export const removalsFor = (have: TableRows, evenListed: boolean): Write[] =>
+  have.Repo && !evenListed
+    ? []
+    : ['Repo' as const, ...WRITE_ORDER.filter(table => table !== 'Repo')]
+        .filter(table => have[table])
+        .map(table => ({ kind: 'delete', table }))
 
 /** As `writesFor`, but only in tables that `change` changes: a row that cannot be understood is no reason to delete it. */
 export function editsFor(

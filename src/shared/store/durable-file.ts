@@ -12,6 +12,7 @@ import { spawn } from 'node:child_process'
 import { closeSync, existsSync, fsync, openSync } from 'node:fs'
 import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
+import { asItsDirectory } from '../owner.js'
 import { BackupError, systemCode } from '../errors.js'
 import type { ErrorCode } from '../errors.js'
 
@@ -44,6 +45,7 @@ export async function writeDurably(path: string, bytes: Uint8Array, tempDir = di
     await mkdir(dirname(path), { recursive: true })
     await using file = await open(temp, 'w', 0o600)
     await file.writeFile(bytes)
+    asItsDirectory(temp)
     await file.sync()
     await rename(temp, path)
     await syncPath(dirname(path)) // the rename itself must survive

@@ -207,6 +207,7 @@ function readDumps(value: unknown): DumpsStatus {
   return {
     scheduled: boolean(dumps['scheduled'], 'scheduled'),
     kept: number(dumps['kept'], 'kept'),
+    damaged: number(dumps['damaged'] ?? 0, 'damaged'),
     newest: nullable(dumps['newest'], readDump),
     nextAt: nullable(dumps['nextAt'], v => number(v, 'nextAt')),
     running: boolean(dumps['running'], 'running'),

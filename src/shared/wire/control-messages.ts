@@ -152,6 +152,9 @@ export interface DumpsStatus {
   /** Whether `dump_schedule` asks for any. */
   readonly scheduled: boolean
   readonly kept: number
+  /** Of them, those that were found damaged. */
+  readonly damaged: number
+  /** Of those that are whole. */
   readonly newest: DumpStatus | null
   /** Unix ms; null: none comes. */
   readonly nextAt: number | null

@@ -115,6 +115,7 @@ t.test('overdue: a dump that has been due for longer than rpo, with why there is
   const dumps = {
     scheduled: true,
     kept: 0,
+    damaged: 0,
     newest: null,
     nextAt: NOW,
     running: false,

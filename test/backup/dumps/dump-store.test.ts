@@ -62,13 +62,15 @@ t.test('dumps: one that is given up in the middle leaves nothing, and is not lis
 t.test('dumps: what a killed daemon left is removed at its next start, and nothing else', async t => {
   const store = await openStore(t)
   const dump = await keep(store)
-  for (const name of ['.incoming-20261121T150000Z', '.removing-x', '.reading-y-1'])
+  for (const name of ['.incoming-20261121T150000Z', '.removing-x', '.reading-y-4194300', '.using-z-4194300'])
     await mkdir(join(store.dir, name, 'z'), { recursive: true })
   await mkdir(join(store.dir, 'somebody-elses'))
+  const living = `.reading-w-${process.pid}`
+  await mkdir(join(store.dir, living))
 
   store.prepare()
 
-  t.strictSame((await readdir(store.dir)).toSorted(), [dump.id, 'somebody-elses'].toSorted())
+  t.strictSame((await readdir(store.dir)).toSorted(), [dump.id, living, 'somebody-elses'].toSorted())
 })
 
 t.test('dumps: a byte that changed, a part cut short and one that is gone are found by reading', async t => {
@@ -132,5 +134,26 @@ t.test('dumps: what was removed is gone, and a verdict is there until then', asy
   t.strictSame(store.list().dumps[0]?.verdict, { at: AT, damage: 'cut' })
   store.remove(dump.id)
   t.strictSame(store.list().dumps, [])
+  t.strictSame(await readdir(store.dir), [])
+})
+
+t.test('dumps: one that is let go while a command reads it can be read to its end, and is then gone', async t => {
+  const store = await openStore(t)
+  const dump = await keep(store)
+  {
+    using held = store.hold(dump)
+    store.remove(dump.id)
+    t.equal((await readDump({ ...dump, dir: held.dir }, store.dir, never))[0]?.rows, 2)
+  }
+  t.strictSame(await readdir(store.dir), [])
+  t.throws(() => store.hold(dump), { code: 'DUMP_DAMAGED' })
+  t.strictSame(await readdir(store.dir), [])
+})
+
+t.test('dumps: nothing is made for a verdict on one that is gone', async t => {
+  const store = await openStore(t)
+  const dump = await keep(store)
+  store.remove(dump.id)
+  await store.judge(dump.id, { at: AT, damage: 'it was gone' })
   t.strictSame(await readdir(store.dir), [])
 })

@@ -3,6 +3,7 @@
 import { mkdirSync, readFileSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { changesBetween } from '../../../src/backup/files/diff.js'
 import { get } from '../../../src/backup/files/get.js'
 import { below, entryAt, rootOf } from '../../../src/backup/files/tree.js'
 import { BackupError } from '../../../src/shared/errors.js'
@@ -129,6 +130,52 @@ t.test('get: a file with a block that is lost is skipped whole, and the others a
   t.match(got, { files: 3, dirs: 3, skipped: [{ path: '/lost' }] })
   t.strictSame(readdirSync(join(dir.path, 'target')).sort(), ['a', 'deep', 'z'], 'no part of it, no temp file')
   await t.rejects(take(library, '/lost', join(dir.path, 'alone')), { code: 'OBJECT_MISSING' })
+})
+
+t.test('get: a name that cannot be written keeps its reason, leaves nothing, and holds up no other', async t => {
+  using dir = new TempDir()
+  const target = join(dir.path, 'target')
+  mkdirSync(join(target, 'b-folder'), { recursive: true })
+  const long = 'ü'.repeat(200)
+  const library = libraryOf({ a: 'A', 'b-folder': 'a file here', [long]: 'too long', z: 'Z' })
+
+  const got = await take(library, '/', target, true)
+
+  t.strictSame(got.skipped.map(({ path }) => path).sort(), ['/b-folder', `/${long}`])
+  for (const { why } of got.skipped) t.match(why, /directory|ENAMETOOLONG|too long/i)
+  t.equal(got.files, 2)
+  t.strictSame(readdirSync(target).sort(), ['a', 'b-folder', 'z'])
+})
+
+t.test('tree: twenty thousand levels are listed and compared without a stack', async t => {
+  const LEVELS = 20_000
+  const level = (wanted: string): FsObject => {
+    const n = Number.parseInt(wanted, 16) % 1_000_000
+    if (n >= LEVELS) return { type: 'dir', entries: [] }
+    return { type: 'dir', entries: [{ name: 'd', id: id(n + 1) as never, mode: DIR, mtime: 1 }] }
+  }
+  const deep = (offset: number): LibraryAt => ({
+    ...libraryOf({}),
+    commit: { rootId: id(offset), ctime: 1, repoId: REPO, id: id(0xabc) } as never,
+    fs: wanted => {
+      const object = level(wanted)
+      // the same shape under other ids, so that nothing is equal on both sides
+      if (object.type !== 'dir' || offset < 1_000_000) return object
+      return {
+        type: 'dir',
+        entries: object.entries.map(entry => ({
+          ...entry,
+          id: id(1_000_000 + Number.parseInt(entry.id, 16)) as never,
+        })),
+      }
+    },
+  })
+  const [one, other] = [deep(1), deep(1_000_001)]
+  let count = 0
+  for (const _entry of below(one, rootOf(one))) count += 1
+  t.equal(count, LEVELS - 1)
+  const sides = [one, other].map(library => ({ library, entry: rootOf(library) }))
+  t.strictSame([...changesBetween(sides[0] as never, sides[1] as never)], [])
 })
 
 t.test('tree: a path that is none says where it ends; empty files and folders need no object', async t => {

@@ -272,6 +272,24 @@ t.test('state: a listing that was asked for before an event says nothing new', a
   t.match(library, { primaryHead: B, primaryDigest: null })
 })
 
+t.test(
+  "state: what was heard of the primary's heads is known to the next process, also of what never came",
+  async t => {
+    using state = new State()
+    state.states.recorded(state.states.ensure(REPO), recorded(A))
+    state.states.moved(REPO, B, performance.now())
+    state.states.listed({ repo: OTHER, head: C, digest: 'd' }, performance.now())
+    state.states.saveHeard()
+
+    const again = state.reopen()
+
+    t.match(again.get(REPO), { head: A, primaryHead: B })
+    t.match(again.get(OTHER), { head: null, primaryHead: C })
+    again.gone(again.ensure(OTHER))
+    t.equal(state.reopen().get(OTHER), undefined, 'of what never came nothing is remembered once it is gone')
+  },
+)
+
 t.test('state: a library that is listed again is no longer deleted', async t => {
   using state = new State()
   const library = state.states.ensure(REPO)

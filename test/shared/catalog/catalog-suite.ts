@@ -318,12 +318,14 @@ export function rowsSuite(engine: Engine, skip: string | false): void {
 
       t.strictSame(await db.catalog.remnants(signal), [left.repo])
       t.match(await db.catalog.remnant(left.repo, signal), { owner: left.owner, info: left.info, head: null })
-      await db.catalog.removeRemnant(left.repo, signal)
-      await db.catalog.removeRemnant(whole.repo, signal)
+      await db.catalog.removeRows(left.repo, false, signal)
+      await db.catalog.removeRows(whole.repo, false, signal)
 
       t.strictSame(await db.catalog.remnants(signal), [])
       t.equal((await db.catalog.remnant(left.repo, signal)).owner, null)
       t.strictSame((await db.catalog.read(whole.repo, signal))?.rows, whole)
+      await db.catalog.removeRows(whole.repo, true, signal)
+      t.equal(await db.catalog.read(whole.repo, signal), undefined)
     },
   )
 

@@ -92,6 +92,7 @@ const statusReport: fc.Arbitrary<StatusReport> = fc.record(
       fc.record({
         scheduled: fc.boolean(),
         kept: count,
+        damaged: count,
         newest: orNull(dump),
         nextAt: orNull(count),
         running: fc.boolean(),

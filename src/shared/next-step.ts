@@ -1,6 +1,6 @@
 /** What an administrator can do about each error: shown beside it in `status`, `sync` and the runbook. */
 
-import type { ErrorCode } from '../../shared/errors.js'
+import type { ErrorCode } from './errors.js'
 
 /** Stands for the library that the error is about. */
 const LIBRARY = '<library id>'
