@@ -7,8 +7,9 @@
  * A row of the table is one stretch of time: the most memory and open files of each daemon in it, what the
  * state database holds without the head log (which keeps every head by design), temp files, and how long commits
  * took to be durable heads on the backup. Commits that met a kill are timed apart. At the end everything settles,
- * both sides are compared, and the second half of the table is judged: what is higher at its end than at
- * its beginning by more than a tenth and a little is named, and the exit code is 1.
+ * both sides are compared, and the table is judged: what is higher at the end of its second half than at its
+ * beginning (of p99: in the second half than in the first) by more than a tenth and a little is named, and the exit code
+ * is 1.
  */
 
 import { parseArgs } from 'node:util'
