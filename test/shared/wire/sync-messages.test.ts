@@ -292,7 +292,15 @@ t.test('sync: a listing is read as it was written, and any whole entries are wel
 t.test(
   "sync: the other side's errors become ours only where they mean the same, its own failures stay its own",
   async t => {
-    const ours = ['TOKEN_MISMATCH', 'CLOCK_SKEW', 'PROTOCOL_VERSION', 'LIBRARY_GONE', 'STOPPING']
+    const ours = [
+      'TOKEN_MISMATCH',
+      'CLOCK_SKEW',
+      'PROTOCOL_VERSION',
+      'LIBRARY_GONE',
+      'STOPPING',
+      'DUMP_FAILED',
+      'PROMOTED',
+    ]
     for (const code of [...errorCodes(), 'toString', '__proto__', '', 5, null, undefined]) {
       const error = decodeRemoteError(bytes({ code, message: 'no' }))
       t.equal(error.code, ours.includes(code as string) ? code : 'PRIMARY_FAILED', String(code))
