@@ -6,13 +6,15 @@
 import { createWriteStream, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { finished } from 'node:stream/promises'
+import { removeBeside } from '../../src/shared/catalog/sqlite-file.js'
 import { readBackupConfig } from '../../src/shared/config.js'
 import { findStateDirOnly } from '../../src/shared/directories.js'
 import { duration } from '../../src/shared/duration.js'
-import { BackupError, asBackupError, isAbort } from '../../src/shared/errors.js'
+import { BackupError } from '../../src/shared/errors.js'
+import { damageOf } from '../../src/backup/dumps/damage.js'
 import { bytesOf, rowsOf } from '../../src/backup/dumps/dump-manifest.js'
 import { DumpStore } from '../../src/backup/dumps/dump-store.js'
-import { readDump, unpackPart } from '../../src/backup/dumps/read-dump.js'
+import { unpackPart } from '../../src/backup/dumps/read-dump.js'
 import { sortOut } from '../../src/backup/dumps/retention.js'
 import { refusal } from './client.js'
 import { EXIT } from './exit.js'
@@ -20,7 +22,6 @@ import { openCounter } from './progress.js'
 import { byteSize, count, plain } from './render.js'
 import { columns, time } from './render-lists.js'
 import type { DirectoryFlags } from '../../src/shared/directories.js'
-import type { Dump } from '../../src/backup/dumps/dump-manifest.js'
 import type { DumpOnDisk } from '../../src/backup/dumps/read-dump.js'
 import type { KeptDump } from '../../src/backup/dumps/dump-store.js'
 import type { ControlClient } from './client.js'
@@ -106,26 +107,6 @@ export async function verify(
   return results.length === 0 || results.some(({ damage }) => damage !== null) ? EXIT.failed : EXIT.ok
 }
 
-async function damageOf(store: DumpStore, dump: Dump, signal: AbortSignal): Promise<string | null> {
-  using scratch = store.scratch(dump.id)
-  try {
-    const tables = await readDump(onDisk(store, dump), scratch.dir, signal)
-    const rows = tables.reduce((sum, table) => sum + table.rows, 0)
-    return rows === rowsOf(dump) ? null : `it has ${rows} rows, and ${rowsOf(dump)} were counted when it came`
-  } catch (error) {
-    const problem = asBackupError(error)
-    if (isAbort(error) || problem.code !== 'DUMP_DAMAGED') throw error
-    return problem.message
-  }
-}
-
-const onDisk = (store: DumpStore, { id, engine, parts }: Dump): DumpOnDisk => ({
-  id,
-  engine,
-  parts,
-  dir: join(store.dir, id),
-})
-
 /**
  * Unpacks one: SQL into a file (`-`: standard output), SQLite databases below a directory, as they lay below Seafile's.
  * What is there is not written over without `force`; what fails leaves nothing.
@@ -136,7 +117,7 @@ export async function fetch(
   signal: AbortSignal,
 ): Promise<ExitCode> {
   const store = openStore(flags)
-  const dump = onDisk(store, store.find(id))
+  const dump = store.onDisk(store.find(id))
   if (to === '-') {
     if (dump.engine !== 'mysql') {
       const nextStep = 'name a directory'
@@ -169,7 +150,7 @@ async function unpackTo(dump: DumpOnDisk, index: number, file: string, signal: A
     closed.catch(() => {})
     await unpackPart(dump, index, out, signal)
     await closed
-    for (const beside of ['-journal', '-wal', '-shm']) rmSync(file + beside, { force: true }) // of what lay there before
+    removeBeside(file)
     renameSync(partial, file)
   } finally {
     rmSync(partial, { force: true })

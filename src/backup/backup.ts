@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { openCatalog } from '../shared/catalog/open-catalog.js'
 import { unusable } from '../shared/daemon.js'
 import { BackupError, asBackupError, isAbort, reason } from '../shared/errors.js'
-import { aborted, startLoop } from '../shared/lifecycle.js'
+import { aborted, closing, startLoop } from '../shared/lifecycle.js'
 import { lockState } from '../shared/state-lock.js'
 import { DiskObjectStore } from '../shared/store/disk-object-store.js'
 import { backoffMs, sleep } from '../shared/timing.js'
@@ -51,7 +51,7 @@ export async function runBackup(config: BackupConfig, log: Log, signal: AbortSig
 
   const store = openStore(config)
   using _lock = lockState(config.stateDir)
-  using db = disposable(openStateDb(config.stateDir))
+  using db = closing(openStateDb(config.stateDir))
   const states = new LibraryStates(db.value)
   const { dataDir, stateDir, rpoMs, sweepIntervalMs } = config
   const control = new BackupControl(states, { primaryUrl: shown(config.primaryUrls), rpoMs, sweepIntervalMs, stateDir })
@@ -158,8 +158,4 @@ async function openCatalogPatiently(config: BackupConfig, log: Log, signal: Abor
       await sleep(backoffMs(attempt, DATABASE_RETRY), signal)
     }
   }
-}
-
-function disposable<T extends { close(): unknown }>(value: T): Disposable & { readonly value: T } {
-  return { value, [Symbol.dispose]: () => void value.close() }
 }

@@ -24,6 +24,11 @@ export function startLoop(
   }
 }
 
+/** For `using`: closed at the end of the block. */
+export function closing<T extends { close(): unknown }>(value: T): Disposable & { readonly value: T } {
+  return { value, [Symbol.dispose]: () => void value.close() }
+}
+
 /** Resolves when `signal` is aborted; never rejects. */
 export function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve()

@@ -22,6 +22,7 @@ import { contentsOf } from '../files/contents.js'
 import { opened } from '../files/library-at.js'
 import { below, rootOf } from '../files/tree.js'
 import { PromotionStates } from '../state/promotion-states.js'
+import { quote } from '../restore/core-tables.js'
 import { MysqlClient } from '../restore/mysql-client.js'
 import { restore } from '../restore/restore.js'
 import { clearDrillRoom, drillRoom, recordDrill } from './drill-record.js'
@@ -147,7 +148,7 @@ async function rehearse(rehearsal: Rehearsal, signal: AbortSignal): Promise<void
   const { config, scratch, findings } = rehearsal
   expectRoom(config, scratch)
   const store = new DumpStore(config.stateDir)
-  const newest = newestWhole(store.list().dumps, Date.now())
+  const newest = newestWhole(store.list().dumps)
   findings.dump = newest
   if (newest === null && config.dumpSchedule !== null) findings.problems.push('there is no dump of the other tables')
   const needsServer = newest?.engine === 'mysql'
@@ -187,8 +188,7 @@ async function readAlone(
   signal: AbortSignal,
 ): Promise<void> {
   using held = store.hold(dump)
-  const { id, engine, parts } = dump
-  const tables = await readDump({ id, engine, parts, dir: held.dir }, scratch, signal)
+  const tables = await readDump({ ...dump, dir: held.dir }, scratch, signal)
   compareRows(findings, dump, new Map(tables.map(table => [key(table), table.rows])))
 }
 
@@ -233,7 +233,6 @@ const key = ({ database, table }: TableCount): string => `${database}.${table}`
 
 async function countMysql(server: PrivateServer, dump: Dump, signal: AbortSignal): Promise<Map<string, number>> {
   using client = new MysqlClient(server.access)
-  const quote = (name: string) => `\`${name.replaceAll('`', '``')}\``
   const tables = dump.tables.filter(table => !isOfLibraries(table))
   const sql = tables.map(({ database, table }) => `SELECT COUNT(*) FROM ${quote(database)}.${quote(table)};`).join('\n')
   const counts = (await client.ask(sql, signal)).trim().split('\n').map(Number)

@@ -72,11 +72,11 @@ export class DumpDuty implements AsyncDisposable {
     let dueAt = schedule ? this.#startedAt : Infinity
     try {
       dumps = store.list().dumps
-      dueAt = this.#dueAt()
+      dueAt = this.#dueAt(dumps)
     } catch (error) {
       problem = asBackupError(error)
     }
-    const newest = newestWhole(dumps, now)
+    const newest = newestWhole(dumps)
     return {
       scheduled: schedule !== null,
       kept: dumps.length,
@@ -116,14 +116,14 @@ export class DumpDuty implements AsyncDisposable {
   }
 
   /** Unix ms; Infinity: never. */
-  #dueAt(): number {
-    const { schedule, store } = this.#options
+  #dueAt(dumps: readonly KeptDump[] = this.#options.store.list().dumps): number {
+    const { schedule } = this.#options
     if (!schedule) return Infinity
     const now = this.#now()
+    const newest = newestWhole(dumps)
     // one of a time that has not come, by a clock that ran ahead, stands for nothing
-    const newest = store.list().dumps.find(({ dump, verdict }) => !verdict?.damage && dump.askedAt <= now)
-    if (!newest) return Math.min(this.#startedAt, now)
-    return slotAfter(schedule.pattern, schedule.timeZone, newest.dump.askedAt)
+    if (newest === null || newest.askedAt > now) return Math.min(this.#startedAt, now)
+    return slotAfter(schedule.pattern, schedule.timeZone, newest.askedAt)
   }
 
   async #run(signal: AbortSignal): Promise<void> {
@@ -141,7 +141,7 @@ export class DumpDuty implements AsyncDisposable {
         if (isAbort(error) && signal.aborted) throw error
         this.#problem = asBackupError(error)
         this.#notBefore = performance.now() + backoffMs(failures++, RETRY)
-        await this.#bell.wait(Math.min(RETRY.first, LOOK_MS), signal)
+        await this.#bell.wait(LOOK_MS, signal)
       }
     }
   }

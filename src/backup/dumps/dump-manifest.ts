@@ -2,7 +2,8 @@
 
 import { BackupError, reason } from '../../shared/errors.js'
 import { DUMP_PARTS_MAX, isPartName } from '../../shared/wire/dump-messages.js'
-import type { DumpEngine, DumpHeader } from '../../shared/wire/dump-messages.js'
+import { fields, list, number, oneOf, text } from '../../shared/wire/json-fields.js'
+import type { DumpHeader } from '../../shared/wire/dump-messages.js'
 
 export interface KeptPart {
   /** As the agent called it; the file is `<index>.zst`. */
@@ -43,21 +44,22 @@ export const encodeManifest = (dump: Dump): Buffer =>
 /** @throws BackupError DUMP_DAMAGED */
 export function decodeManifest(id: string, bytes: Buffer): Dump {
   try {
-    const json = fields(JSON.parse(bytes.toString('utf8')))
+    const json = fields(JSON.parse(bytes.toString('utf8')), 'it')
     if (json['version'] !== VERSION) throw new TypeError('it is of another version of this program')
     if (json['id'] !== id) throw new TypeError('it is of another dump')
+    const words = (name: string) => list(json[name], name, word => text(word, name))
     return {
       id,
-      engine: oneOf<DumpEngine>(json['engine'], ['mysql', 'sqlite']),
-      server: text(json['server']),
-      tool: text(json['tool']),
-      databases: list(json['databases'], text),
-      absent: list(json['absent'], text),
-      askedAt: count(json['askedAt']),
-      endedAt: count(json['endedAt']),
-      cause: oneOf(json['cause'], ['schedule', 'manual'] as const),
-      parts: list(json['parts'], keptPart).slice(0, DUMP_PARTS_MAX),
-      tables: list(json['tables'], tableCount),
+      engine: oneOf(json['engine'], 'engine', ['mysql', 'sqlite']),
+      server: text(json['server'], 'server'),
+      tool: text(json['tool'], 'tool'),
+      databases: words('databases'),
+      absent: words('absent'),
+      askedAt: count(json['askedAt'], 'askedAt'),
+      endedAt: count(json['endedAt'], 'endedAt'),
+      cause: oneOf(json['cause'], 'cause', ['schedule', 'manual']),
+      parts: list(json['parts'], 'parts', keptPart).slice(0, DUMP_PARTS_MAX),
+      tables: list(json['tables'], 'tables', tableCount),
     }
   } catch (error) {
     const why = error instanceof SyntaxError ? 'it is not JSON' : reason(error)
@@ -66,41 +68,21 @@ export function decodeManifest(id: string, bytes: Buffer): Dump {
 }
 
 function keptPart(value: unknown): KeptPart {
-  const { name, bytes, sha256 } = fields(value)
+  const { name, bytes, sha256 } = fields(value, 'part')
   if (!isPartName(name)) throw new TypeError('a part has no name')
   if (typeof sha256 !== 'string' || !/^[0-9a-f]{64}$/.test(sha256)) throw new TypeError('a part has no checksum')
-  return { name, bytes: count(bytes), sha256 }
+  return { name, bytes: count(bytes, 'bytes'), sha256 }
 }
 
 function tableCount(value: unknown): TableCount {
-  const { database, table, rows } = fields(value)
-  return { database: text(database), table: text(table), rows: count(rows) }
+  const { database, table, rows } = fields(value, 'table')
+  return { database: text(database, 'database'), table: text(table, 'table'), rows: count(rows, 'rows') }
 }
 
-function fields(value: unknown): Record<string, unknown> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new TypeError('it has no fields')
-  return value as Record<string, unknown>
-}
-
-function text(value: unknown): string {
-  if (typeof value !== 'string') throw new TypeError('a text is none')
-  return value
-}
-
-function count(value: unknown): number {
-  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) throw new TypeError('a number is none')
-  return value
-}
-
-function oneOf<T extends string>(value: unknown, words: readonly T[]): T {
-  const word = words.find(w => w === value)
-  if (word === undefined) throw new TypeError(`one of ${words.join(', ')} is expected`)
-  return word
-}
-
-function list<T>(value: unknown, read: (item: unknown) => T): T[] {
-  if (!Array.isArray(value)) throw new TypeError('a list is none')
-  return value.map(read)
+function count(value: unknown, name: string): number {
+  const counted = number(value, name)
+  if (!Number.isInteger(counted)) throw new TypeError(`${name} is no whole number`)
+  return counted
 }
 
 export const bytesOf = ({ parts }: Dump): number => parts.reduce((sum, { bytes }) => sum + bytes, 0)

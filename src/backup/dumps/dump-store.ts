@@ -29,6 +29,7 @@ import { storeError, syncPath, writeDurably } from '../../shared/store/durable-f
 import { DUMP_ID, decodeManifest, dumpId, encodeManifest } from './dump-manifest.js'
 import type { FileHandle } from 'node:fs/promises'
 import type { Dump } from './dump-manifest.js'
+import type { DumpOnDisk } from './read-dump.js'
 
 const DIRECTORY = 'dumps'
 const MANIFEST = 'manifest.json'
@@ -52,21 +53,20 @@ export interface KeptDump {
   readonly verdict: Verdict | null
 }
 
-/**
- * The newest that is whole and not of a time that has not come; where all are, because the clock was set back, the
- * newest of these. `dumps`: newest first.
- */
-export function newestWhole(dumps: readonly KeptDump[], now: number): Dump | null {
-  const whole = dumps.filter(({ verdict }) => !verdict?.damage).map(({ dump }) => dump)
-  return whole.find(({ askedAt }) => askedAt <= now) ?? whole[0] ?? null
-}
+/** The newest that is whole, by the order of `list`. */
+export const newestWhole = (dumps: readonly KeptDump[]): Dump | null =>
+  dumps.find(({ verdict }) => !verdict?.damage)?.dump ?? null
 
 export class DumpStore {
   readonly dir: string
   /** Manifests never change. */
   readonly #known = new Map<string, Dump>()
 
-  constructor(stateDir: string) {
+  constructor(
+    stateDir: string,
+    /** Unix ms. */
+    private readonly now: () => number = Date.now,
+  ) {
     this.dir = join(stateDir, DIRECTORY)
   }
 
@@ -78,7 +78,10 @@ export class DumpStore {
     }
   }
 
-  /** Newest first. `broken` has those whose manifest cannot be read. */
+  /**
+   * Newest first; those of a time that has not come, by a clock that ran ahead, after all others. `broken` has those
+   * whose manifest cannot be read.
+   */
   list(): { readonly dumps: KeptDump[]; readonly broken: BackupError[] } {
     const dumps: KeptDump[] = []
     const broken: BackupError[] = []
@@ -89,14 +92,16 @@ export class DumpStore {
         broken.push(error instanceof BackupError ? error : new BackupError('DUMP_DAMAGED', reason(error)))
       }
     }
-    dumps.sort((a, b) => b.dump.askedAt - a.dump.askedAt)
+    const now = this.now()
+    const isAhead = ({ dump }: KeptDump) => Number(dump.askedAt > now)
+    dumps.sort((a, b) => isAhead(a) - isAhead(b) || b.dump.askedAt - a.dump.askedAt)
     return { dumps, broken }
   }
 
   /** The one of this id, or the only one whose id begins so; `latest` is the newest. @throws BackupError DUMP_UNKNOWN */
   find(idOrPrefix: string): Dump {
-    const [newest] = this.list().dumps
-    if (idOrPrefix === 'latest' && newest) return newest.dump
+    const newest = idOrPrefix === 'latest' ? this.list().dumps[0] : undefined
+    if (newest) return newest.dump
     const ids = this.#ids()
     const exact = ids.includes(idOrPrefix) ? [idOrPrefix] : ids.filter(id => id.startsWith(idOrPrefix))
     const [id] = exact
@@ -125,6 +130,10 @@ export class DumpStore {
 
   partPath(id: string, index: number): string {
     return join(this.dir, id, `${index}.zst`)
+  }
+
+  onDisk(dump: Dump): DumpOnDisk {
+    return { ...dump, dir: join(this.dir, dump.id) }
   }
 
   /** A place for what is written while a dump is read. Removed with it. */

@@ -117,7 +117,8 @@ function checkLibraries(
   ours: ReadonlyMap<RepoId, string>,
 ): { readonly check: Check; readonly ahead: RepoId[] } {
   const live = known.filter(({ repo, deleted }) => (theirs ? theirs.has(repo) : !deleted))
-  const unknown = [...(theirs?.keys() ?? [])].filter(repo => !known.some(library => library.repo === repo))
+  const heardOf = new Set(known.map(({ repo }) => repo))
+  const unknown = [...(theirs?.keys() ?? [])].filter(repo => !heardOf.has(repo))
   const wanted = (library: KnownLibrary) => (theirs ? (theirs.get(library.repo) ?? null) : library.primaryHead)
   const behind = live.filter(library => wanted(library) !== (ours.get(library.repo) ?? null)).map(({ repo }) => repo)
   const unseen = live
@@ -156,8 +157,7 @@ function named(repos: readonly RepoId[], what: string): string {
   return `${repos.length} ${what}: ${repos.slice(0, NAMED_MAX).join(' ')}${more}`
 }
 
-const newestDump = (config: BackupConfig): Dump | null =>
-  newestWhole(new DumpStore(config.stateDir).list().dumps, Date.now())
+const newestDump = (config: BackupConfig): Dump | null => newestWhole(new DumpStore(config.stateDir).list().dumps)
 
 function checkDump({ database }: BackupConfig, dump: Dump | null): Check[] {
   const what = 'the other tables'

@@ -11,14 +11,17 @@
 import { createWriteStream, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { openCatalog } from '../../shared/catalog/open-catalog.js'
+import { removeBeside } from '../../shared/catalog/sqlite-file.js'
 import { readBackupConfig } from '../../shared/config.js'
 import { BackupError } from '../../shared/errors.js'
 import { silentLog } from '../../shared/log.js'
 import { lockState } from '../../shared/state-lock.js'
 import { syncPath, writeDurably } from '../../shared/store/durable-file.js'
+import { SEAFILE_DB } from '../../shared/wire/dump-messages.js'
 import { parseLibraryRows } from '../../shared/wire/rows-codec.js'
+import { damageOf } from '../dumps/damage.js'
 import { DumpStore, newestWhole } from '../dumps/dump-store.js'
-import { readDump, unpackPart } from '../dumps/read-dump.js'
+import { unpackPart } from '../dumps/read-dump.js'
 import { likeOthers, quote } from '../restore/core-tables.js'
 import { MysqlClient } from '../restore/mysql-client.js'
 import { PromotionStates } from '../state/promotion-states.js'
@@ -45,7 +48,6 @@ export interface PromoteEvents {
 }
 
 const ROWS_FILE = 'promotion-rows.jsonl'
-const SEAFILE_DB = 'seafile-data/seafile.db'
 
 export async function checkOnly(
   flags: DirectoryFlags,
@@ -104,7 +106,7 @@ async function takenUp(
   signal: AbortSignal,
 ): Promise<Promotion> {
   if (!isBefore(promotion, 'tables')) return promotion
-  const dump = withoutTables ? null : newestWhole(new DumpStore(config.stateDir).list().dumps, Date.now())
+  const dump = withoutTables ? null : newestWhole(new DumpStore(config.stateDir).list().dumps)
   await expectImportable(config, dump, signal)
   return writePromotion(config.stateDir, { ...promotion, dump: dump?.id ?? null })
 }
@@ -140,13 +142,10 @@ async function expectImportable(
 ): Promise<void> {
   if (!dump) return
   const store = new DumpStore(stateDir)
-  using scratch = store.scratch(dump.id)
-  try {
-    await readDump({ ...dump, dir: join(store.dir, dump.id) }, scratch.dir, signal)
-  } catch (error) {
-    if (error instanceof BackupError && error.code === 'DUMP_DAMAGED')
-      await store.judge(dump.id, { at: Date.now(), damage: error.message })
-    throw error
+  const damage = await damageOf(store, dump, signal)
+  if (damage !== null) {
+    await store.judge(dump.id, { at: Date.now(), damage })
+    throw new BackupError('DUMP_DAMAGED', damage)
   }
   if (database.type !== 'mysql') return
   using client = new MysqlClient(database)
@@ -181,21 +180,21 @@ async function saveRows(config: BackupConfig, signal: AbortSignal): Promise<stri
 async function importTables(config: BackupConfig, { dump: id }: Promotion, signal: AbortSignal): Promise<string> {
   if (id === null) return 'there is no dump, or it was not wanted: the other tables stay as they are'
   const store = new DumpStore(config.stateDir)
-  const { engine, parts, databases } = store.find(id)
-  const dump: DumpOnDisk = { id, engine, parts, dir: join(store.dir, id) }
+  const kept = store.find(id)
+  const dump = store.onDisk(kept)
   if (config.database.type === 'mysql') {
     using client = new MysqlClient(config.database)
     await client.take(target => unpackPart(dump, 0, target, signal), signal)
     await likeOthers(client, config.database.dbName, signal)
-    return `${databases.join(', ')} are as in dump ${id}`
+    return `${kept.databases.join(', ')} are as in dump ${id}`
   }
   await importSqlite(config.database.path, dump, dirname(config.dataDir), signal)
-  return `${parts.map(({ name }) => name).join(', ')} are as in dump ${id}`
+  return `${kept.parts.map(({ name }) => name).join(', ')} are as in dump ${id}`
 }
 
 async function importSqlite(own: string, dump: DumpOnDisk, top: string, signal: AbortSignal): Promise<void> {
   for (const [index, { name }] of dump.parts.entries()) {
-    const isOwn = name === SEAFILE_DB || index === 0
+    const isOwn = name === SEAFILE_DB
     const path = isOwn ? `${own}.of-dump` : join(top, name)
     const partial = `${path}.partial`
     mkdirSync(dirname(path), { recursive: true })
@@ -207,7 +206,7 @@ async function importSqlite(own: string, dump: DumpOnDisk, top: string, signal: 
     }
     // what stood there before is kept once, whatever it was
     if (existsSync(path) && !existsSync(`${path}.before-promotion`)) renameSync(path, `${path}.before-promotion`)
-    for (const beside of ['-journal', '-wal', '-shm']) rmSync(path + beside, { force: true })
+    removeBeside(path)
     renameSync(partial, path)
     await syncPath(dirname(path))
   }
@@ -267,7 +266,7 @@ async function deleteTokens({ database }: BackupConfig, { ahead }: Promotion, si
   else {
     using client = new MysqlClient(database)
     const ids = ahead.map(repo => `'${repo}'`).join(', ')
-    const there = (await client.ask(`USE \`${database.dbName}\`;\nSHOW TABLES LIKE 'RepoUserToken';`, signal)).trim()
+    const there = (await client.ask(`USE ${quote(database.dbName)};\nSHOW TABLES LIKE 'RepoUserToken';`, signal)).trim()
     if (there !== '') await client.ask(tokensSql(database.dbName, ids), signal)
   }
   return `clients of ${ahead.length} libraries that may be ahead must sign in again: ${ahead.join(' ')}`
@@ -275,7 +274,7 @@ async function deleteTokens({ database }: BackupConfig, { ahead }: Promotion, si
 
 const tokensSql = (dbName: string, ids: string): string =>
   [
-    `USE \`${dbName}\`;`,
+    `USE ${quote(dbName)};`,
     'START TRANSACTION;',
     `DELETE FROM RepoTokenPeerInfo WHERE token IN (SELECT token FROM RepoUserToken WHERE repo_id IN (${ids}));`,
     `DELETE FROM RepoUserToken WHERE repo_id IN (${ids});`,

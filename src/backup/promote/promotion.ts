@@ -13,10 +13,11 @@ import { join } from 'node:path'
 import { BackupError, reason, systemCode } from '../../shared/errors.js'
 import { isRepoId } from '../../shared/ids.js'
 import { storeError, writeDurably } from '../../shared/store/durable-file.js'
+import { fields, list, nullable, number, oneOf, text } from '../../shared/wire/json-fields.js'
 import type { RepoId } from '../../shared/ids.js'
 
 const FILE = 'promotion.json'
-export const STEPS = ['fenced', 'rows-saved', 'tables', 'rows', 'done'] as const
+const STEPS = ['fenced', 'rows-saved', 'tables', 'rows', 'done'] as const
 export type Step = (typeof STEPS)[number]
 
 export interface Promotion {
@@ -71,12 +72,19 @@ export const isBefore = (promotion: Promotion, step: Step): boolean =>
   STEPS.indexOf(promotion.step) < STEPS.indexOf(step)
 
 function decoded(json: unknown): Promotion {
-  const { epoch, at, step, dump, accepted, ahead, deleted } = json as Record<string, unknown>
-  const known = STEPS.find(name => name === step)
-  if (typeof epoch !== 'string' || typeof at !== 'number' || known === undefined) throw new TypeError('it is malformed')
-  if (!(dump === null || typeof dump === 'string')) throw new TypeError('it names no dump')
-  if (!Array.isArray(accepted) || !Array.isArray(ahead) || !ahead.every(isRepoId))
-    throw new TypeError('it is malformed')
-  if (!Array.isArray(deleted) || !deleted.every(isRepoId)) throw new TypeError('it is malformed')
-  return { epoch, at, step: known, dump, accepted: accepted.map(String), ahead, deleted }
+  const promotion = fields(json, 'it')
+  const repos = (name: string) =>
+    list(promotion[name], name, repo => {
+      if (!isRepoId(repo)) throw new TypeError(`${name} holds what is no library id`)
+      return repo
+    })
+  return {
+    epoch: text(promotion['epoch'], 'epoch'),
+    at: number(promotion['at'], 'at'),
+    step: oneOf(promotion['step'], 'step', STEPS),
+    dump: nullable(promotion['dump'], dump => text(dump, 'dump')),
+    accepted: list(promotion['accepted'], 'accepted', word => text(word, 'accepted')),
+    ahead: repos('ahead'),
+    deleted: repos('deleted'),
+  }
 }

@@ -4,6 +4,7 @@
  */
 
 import Database from 'better-sqlite3'
+import { CORE_TABLES } from '../../shared/catalog/schema.js'
 
 interface Made {
   readonly type: string
@@ -12,7 +13,7 @@ interface Made {
   readonly sql: string
 }
 
-const CORE = new Set(['Repo', 'Branch', 'RepoHead'])
+const CORE = new Set<string>(CORE_TABLES)
 const quote = (name: string): string => `"${name.replaceAll('"', '""')}"`
 
 export function importSqliteTables(own: string, dumped: string): void {

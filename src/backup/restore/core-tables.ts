@@ -3,11 +3,10 @@
  * are refused ("Illegal mix of collations"), and it lists no library.
  */
 
-import { coreTablesSql } from '../../shared/catalog/schema.js'
+import { CORE_TABLES, coreTablesSql } from '../../shared/catalog/schema.js'
 import { BackupError } from '../../shared/errors.js'
 import type { MysqlClient } from './mysql-client.js'
 
-const CORE = ['Branch', 'Repo', 'RepoHead'] as const
 /** One that every server has, and every dump. */
 const OTHER = 'RepoOwner'
 const NAME = /^[a-z0-9_]+$/i
@@ -25,7 +24,9 @@ export async function likeOthers(client: MysqlClient, dbName: string, signal: Ab
   )
   const [charset = '', collation = ''] = found.trim().split('\t')
   if (!NAME.test(charset) || !NAME.test(collation)) return // a dump of something else: there is nothing to be like
-  const alike = CORE.map(table => `ALTER TABLE ${table} CONVERT TO CHARACTER SET ${charset} COLLATE ${collation};`)
+  const alike = CORE_TABLES.map(
+    table => `ALTER TABLE ${table} CONVERT TO CHARACTER SET ${charset} COLLATE ${collation};`,
+  )
   const join = `SELECT COUNT(*) FROM ${OTHER} o LEFT JOIN Branch b ON o.repo_id = b.repo_id LEFT JOIN Repo r ON r.repo_id = b.repo_id;`
   const joined = (await client.ask([use, ...alike, join].join('\n'), signal)).trim()
   if (!/^\d+$/.test(joined))

@@ -1,10 +1,12 @@
 /** A dump of MySQL or MariaDB into a server: all of its databases, or none. */
 
+import { CORE_TABLES } from '../../shared/catalog/schema.js'
 import { BackupError, reason } from '../../shared/errors.js'
 import { unpackPart } from '../dumps/read-dump.js'
 import { likeOthers, quote } from './core-tables.js'
 import { MysqlClient } from './mysql-client.js'
-import type { MysqlConfig, TablesOfDump } from './target-tables.js'
+import type { MysqlConfig } from '../../shared/catalog/database-config.js'
+import type { TablesOfDump } from './target-tables.js'
 
 /** @throws BackupError TARGET_EXISTS; RESTORE_FAILED with the server's words: what was made is removed then */
 export async function importSql(
@@ -27,10 +29,7 @@ export async function importSql(
     await likeOthers(client, server.dbName, signal)
     // --force: of a library that is not restored no head may stay
     if (there.includes(server.dbName))
-      await client.ask(
-        `USE ${quote(server.dbName)}; DELETE FROM Repo; DELETE FROM Branch; DELETE FROM RepoHead;`,
-        signal,
-      )
+      await client.ask(CORE_TABLES.map(table => `DELETE FROM ${quote(server.dbName)}.${table};`).join('\n'), signal)
   } catch (error) {
     throw await takenBack(client, made, error)
   }

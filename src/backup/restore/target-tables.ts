@@ -1,22 +1,20 @@
 /** Where the tables of a restore go: files of SQLite below the target, or a MySQL server that was named. */
 
-import { createWriteStream, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { createWriteStream, mkdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { BackupError, reason } from '../../shared/errors.js'
 import { openCatalog } from '../../shared/catalog/open-catalog.js'
+import { removeDatabase } from '../../shared/catalog/sqlite-file.js'
 import { parseKeyFile } from '../../shared/key-file.js'
 import { silentLog } from '../../shared/log.js'
 import { syncPath } from '../../shared/store/durable-file.js'
+import { SEAFILE_DB } from '../../shared/wire/dump-messages.js'
 import { unpackPart } from '../dumps/read-dump.js'
 import { importSql } from './mysql-import.js'
 import type { CatalogWriter } from '../../shared/catalog/catalog.js'
-import type { DatabaseConfig } from '../../shared/catalog/database-config.js'
+import type { MysqlConfig } from '../../shared/catalog/database-config.js'
 import type { DumpOnDisk } from '../dumps/read-dump.js'
 
-export type MysqlConfig = DatabaseConfig & { readonly type: 'mysql' }
-
-/** As Seafile's scripts lay it out. */
-const SEAFILE_DB = 'seafile-data/seafile.db'
 const PORT = 3306
 
 /** A dump, if there is one, as it lies on the disk; and the database of Seafile's own in it. */
@@ -32,7 +30,7 @@ export async function restoreSqlite(
   signal: AbortSignal,
 ): Promise<CatalogWriter> {
   const seafileDb = join(top, SEAFILE_DB)
-  for (const suffix of ['', '-journal', '-wal', '-shm']) rmSync(seafileDb + suffix, { force: true })
+  removeDatabase(seafileDb)
   for (const [index, part] of (tables?.dump.parts ?? []).entries()) {
     const path = join(top, part.name)
     mkdirSync(dirname(path), { recursive: true })

@@ -3,11 +3,8 @@
  * beside one.
  */
 
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
-import Database from 'better-sqlite3'
-import { BackupError } from '../../shared/errors.js'
-import { STATE_FILE, STATE_VERSION, openError } from './state-db.js'
+import { openStateToRead } from './state-db.js'
+import type Database from 'better-sqlite3'
 import type { CommitId, RepoId } from '../../shared/ids.js'
 
 export interface PastHead {
@@ -24,29 +21,17 @@ export class PastStates implements Disposable {
   readonly #deleted: Database.Statement
   readonly #recorded: Database.Statement
 
-  /** @throws BackupError STATE_UNUSABLE when there is none, or one of another version */
+  /** @throws BackupError STATE_UNUSABLE */
   constructor(stateDir: string) {
-    const file = join(stateDir, STATE_FILE)
-    if (!existsSync(file)) {
-      throw new BackupError(
-        'STATE_UNUSABLE',
-        `read ${file}: it is not there; is this the state directory of the backup?`,
-      )
-    }
-    try {
-      this.#db = new Database(file, { readonly: true, fileMustExist: true, timeout: 10_000 })
-      this.#expectVersion(file)
-      this.#headAt = this.#db.prepare(
-        `SELECT head, COALESCE(primary_had_at, recorded_at) AS since FROM head_log
-         WHERE repo = ? AND COALESCE(primary_had_at, recorded_at) <= ? ORDER BY id DESC LIMIT ?`,
-      )
-      this.#oldest = this.#db.prepare('SELECT displaced FROM head_log WHERE repo = ? ORDER BY id LIMIT 1')
-      this.#presence = this.#db.prepare('SELECT present, at FROM presence WHERE repo = ? ORDER BY id')
-      this.#recorded = this.#db.prepare('SELECT recorded_at FROM library WHERE repo = ?').pluck()
-      this.#deleted = this.#db.prepare('SELECT deleted FROM library WHERE repo = ?').pluck()
-    } catch (error) {
-      throw openError(file, error)
-    }
+    this.#db = openStateToRead(stateDir)
+    this.#headAt = this.#db.prepare(
+      `SELECT head, COALESCE(primary_had_at, recorded_at) AS since FROM head_log
+       WHERE repo = ? AND COALESCE(primary_had_at, recorded_at) <= ? ORDER BY id DESC LIMIT ?`,
+    )
+    this.#oldest = this.#db.prepare('SELECT displaced FROM head_log WHERE repo = ? ORDER BY id LIMIT 1')
+    this.#presence = this.#db.prepare('SELECT present, at FROM presence WHERE repo = ? ORDER BY id')
+    this.#recorded = this.#db.prepare('SELECT recorded_at FROM library WHERE repo = ?').pluck()
+    this.#deleted = this.#db.prepare('SELECT deleted FROM library WHERE repo = ?').pluck()
   }
 
   /** Heads that it had at `at` and before, newest first. */
@@ -87,12 +72,5 @@ export class PastStates implements Disposable {
 
   [Symbol.dispose](): void {
     this.#db.close()
-  }
-
-  #expectVersion(file: string): void {
-    const version = this.#db.pragma('user_version', { simple: true }) as number
-    if (version === STATE_VERSION) return
-    const step = version < STATE_VERSION ? 'start seaf-backup-server of this version once' : 'install the newer version'
-    throw new BackupError('STATE_UNUSABLE', `read ${file}: it is of another version of this program; ${step}`)
   }
 }

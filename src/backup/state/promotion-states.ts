@@ -1,10 +1,7 @@
 /** What the state database says of each library, for a promotion: read only, with no daemon or beside one. */
 
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
-import Database from 'better-sqlite3'
-import { BackupError } from '../../shared/errors.js'
-import { STATE_FILE, openError } from './state-db.js'
+import { openStateToRead } from './state-db.js'
+import type Database from 'better-sqlite3'
 import type { CommitId, RepoId } from '../../shared/ids.js'
 
 export interface KnownLibrary {
@@ -25,14 +22,7 @@ export class PromotionStates implements Disposable {
 
   /** @throws BackupError STATE_UNUSABLE */
   constructor(stateDir: string) {
-    const file = join(stateDir, STATE_FILE)
-    if (!existsSync(file))
-      throw new BackupError('STATE_UNUSABLE', `read ${file}: it is not there; was this ever a backup?`)
-    try {
-      this.#db = new Database(file, { readonly: true, fileMustExist: true, timeout: 10_000 })
-    } catch (error) {
-      throw openError(file, error)
-    }
+    this.#db = openStateToRead(stateDir)
   }
 
   libraries(): KnownLibrary[] {

@@ -6,7 +6,7 @@
  * walked again before its head vouches for anything.
  */
 
-import { mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { BackupError, reason, systemCode } from '../../shared/errors.js'
@@ -80,8 +80,8 @@ const MIGRATIONS: readonly string[] = [
    CREATE INDEX presence_repo ON presence (repo, id);`,
 ]
 
-export const STATE_FILE = 'state.db'
-export const STATE_VERSION = MIGRATIONS.length
+const STATE_FILE = 'state.db'
+const READ_LOCKED_MS_MAX = 10_000
 
 /** Throws STATE_UNUSABLE when the file is damaged or of a newer program, DIRECTORY_UNUSABLE when it cannot be made. */
 export function openStateDb(stateDir: string): Database.Database {
@@ -96,6 +96,32 @@ export function openStateDb(stateDir: string): Database.Database {
   } catch (error) {
     throw openError(file, error)
   }
+}
+
+/**
+ * For a command, beside the daemon or without it. @throws BackupError STATE_UNUSABLE when there is none, a damaged one,
+ * or one of another version
+ */
+export function openStateToRead(stateDir: string): Database.Database {
+  const file = join(stateDir, STATE_FILE)
+  if (!existsSync(file))
+    throw new BackupError('STATE_UNUSABLE', `read ${file}: it is not there; is this the state directory of the backup?`)
+  try {
+    const db = new Database(file, { readonly: true, fileMustExist: true, timeout: READ_LOCKED_MS_MAX })
+    expectVersion(db, file)
+    return db
+  } catch (error) {
+    throw openError(file, error)
+  }
+}
+
+function expectVersion(db: Database.Database, file: string): void {
+  const version = db.pragma('user_version', { simple: true }) as number
+  if (version === MIGRATIONS.length) return
+  db.close()
+  const step =
+    version < MIGRATIONS.length ? 'start seaf-backup-server of this version once' : 'install the newer version'
+  throw new BackupError('STATE_UNUSABLE', `read ${file}: it is of another version of this program; ${step}`)
 }
 
 /** Of opening the file or reading what it holds: rows that do not parse are damage too. */

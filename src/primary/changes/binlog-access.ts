@@ -7,11 +7,10 @@
 
 import { createConnection } from 'mysql2/promise'
 import { BackupError, reason, systemCode } from '../../shared/errors.js'
+import { globalPrivileges, grantee } from '../mysql-grants.js'
 import type { Connection } from 'mysql2/promise'
-import type { DatabaseConfig } from '../../shared/catalog/database-config.js'
+import type { MysqlConfig } from '../../shared/catalog/database-config.js'
 import type { BinlogPosition } from './binlog-position.js'
-
-export type MysqlConfig = DatabaseConfig & { readonly type: 'mysql' }
 
 const CONNECT_MS_MAX = 10_000
 /** A server that stalls for longer is as good as gone: the connection is given up and made anew. */
@@ -94,17 +93,10 @@ async function expectGrants(connection: Connection, account: string): Promise<vo
   if (held.has('ALL PRIVILEGES')) return
   const missing = NEEDED.filter(({ names }) => !names.some(name => held.has(name))).map(({ grant }) => grant)
   if (missing.length === 0) return
-  const at = account.lastIndexOf('@')
   throw new BinlogUnavailable(
     `the account ${account} lacks ${missing.join(' and ')}; to be told of changes at once: ` +
-      `GRANT ${missing.join(', ')} ON *.* TO '${account.slice(0, at)}'@'${account.slice(at + 1)}'`,
+      `GRANT ${missing.join(', ')} ON *.* TO ${grantee(account)}`,
   )
-}
-
-/** Whole names: REPLICATION SLAVE ADMIN is another privilege than REPLICATION SLAVE. */
-function globalPrivileges(grant: string): string[] {
-  const list = /^GRANT (.+?) ON \*\.\* TO /i.exec(grant)?.[1] ?? ''
-  return list.split(',').map(name => name.trim().toUpperCase())
 }
 
 /** MySQL can pack a transaction into one event, which our reader cannot unpack. MariaDB has no such variable. */

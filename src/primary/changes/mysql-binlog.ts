@@ -21,7 +21,7 @@ import type { BinlogEvent } from '@vlasky/zongji'
 import type { CatalogReader } from '../../shared/catalog/catalog.js'
 import type { Value } from '../../shared/catalog/library-tables.js'
 import type { Log } from '../../shared/log.js'
-import type { MysqlConfig } from './binlog-access.js'
+import type { MysqlConfig } from '../../shared/catalog/database-config.js'
 import type { BinlogPosition } from './binlog-position.js'
 import type { ChangeSink, ChangeSource } from './change-source.js'
 

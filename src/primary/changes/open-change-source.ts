@@ -12,7 +12,7 @@ import { openSqliteWatch } from './sqlite-watch.js'
 import type { CatalogReader } from '../../shared/catalog/catalog.js'
 import type { DatabaseConfig } from '../../shared/catalog/database-config.js'
 import type { Log } from '../../shared/log.js'
-import type { MysqlConfig } from './binlog-access.js'
+import type { MysqlConfig } from '../../shared/catalog/database-config.js'
 import type { ChangeSink, ChangeSource } from './change-source.js'
 
 /** A grant that was given meanwhile is noticed without a restart. */

@@ -10,6 +10,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { BackupError, reason, systemCode } from '../../shared/errors.js'
+import { SEAFILE_DB } from '../../shared/wire/dump-messages.js'
 import { parseKeyFile } from '../../shared/key-file.js'
 import type { Environment } from '../../shared/directories.js'
 
@@ -55,9 +56,6 @@ function textOf(path: string): string | undefined {
     return undefined // not every set-up has it, and it may not be ours to read
   }
 }
-
-/** Whatever the directory is called here. */
-const SEAFILE_DB = 'seafile-data/seafile.db'
 
 /** What may not be looked at may be there: without it a dump would only look whole. */
 function isThere(path: string): boolean {

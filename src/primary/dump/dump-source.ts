@@ -15,6 +15,3 @@ export interface DumpSink {
  * DUMP_FAILED, and why, when any of it was not to be had, or when `signal` is aborted. Nothing of it stays here.
  */
 export type TakeDump = (sink: DumpSink, signal: AbortSignal) => Promise<void>
-
-/** The three that travel with each head move: a dump has their tables at most, never their rows. */
-export const CORE_TABLES = ['Repo', 'Branch', 'RepoHead'] as const

@@ -9,11 +9,10 @@
 import { createConnection } from 'mysql2/promise'
 import { BackupError } from '../../shared/errors.js'
 import { mysqlError } from '../../shared/catalog/mysql-errors.js'
-import type { DatabaseConfig } from '../../shared/catalog/database-config.js'
+import { connectionOptions } from '../changes/binlog-access.js'
+import { grantee, privilegesOn } from '../mysql-grants.js'
+import type { MysqlConfig } from '../../shared/catalog/database-config.js'
 
-export type MysqlConfig = DatabaseConfig & { readonly type: 'mysql' }
-
-const CONNECT_MS_MAX = 10_000
 const ANSWER_MS_MAX = 30_000
 
 /** Triggers and events that an account may not see are left out without a word; a view's text is refused. */
@@ -21,18 +20,9 @@ const NEEDED = ['SELECT', 'SHOW VIEW', 'TRIGGER', 'EVENT'] as const
 
 /** The server's version. @throws BackupError DUMP_FAILED with every database and privilege that is missing */
 export async function expectDumpable(config: MysqlConfig, databases: readonly string[]): Promise<string> {
-  const { host, port, unixSocket, user, password, dbName } = config
-  const where = unixSocket === undefined ? { host, port } : { socketPath: unixSocket }
   let connection
   try {
-    connection = await createConnection({
-      ...where,
-      user,
-      password,
-      database: dbName,
-      connectTimeout: CONNECT_MS_MAX,
-      rowsAsArray: true,
-    })
+    connection = await createConnection({ ...connectionOptions(config), rowsAsArray: true })
   } catch (error) {
     throw mysqlError(config, error)
   }
@@ -61,25 +51,6 @@ function missingGrants(grants: readonly string[], database: string, account: str
   if (held.has('ALL PRIVILEGES')) return []
   const missing = NEEDED.filter(privilege => !held.has(privilege))
   if (missing.length === 0) return []
-  const at = account.lastIndexOf('@')
-  const to = `'${account.slice(0, at)}'@'${account.slice(at + 1)}'`
-  return [`${account} lacks ${missing.join(', ')}: GRANT ${missing.join(', ')} ON \`${database}\`.* TO ${to}`]
-}
-
-/** Of one line of SHOW GRANTS, what it allows on every table of `database`. */
-export function privilegesOn(grant: string, database: string): string[] {
-  const [, list, on] = /^GRANT (.+?) ON (\*|`(?:[^`]|``)*`)\.\* TO /i.exec(grant) ?? []
-  if (list === undefined || on === undefined) return []
-  if (on !== '*' && !pattern(on.slice(1, -1).replaceAll('``', '`')).test(database)) return []
-  return list.split(',').map(name => name.trim().toUpperCase())
-}
-
-/** Names in grants are patterns: `%` and `_` stand for others, unless a backslash is before them. */
-function pattern(name: string): RegExp {
-  const source = name.replace(
-    /\\([%_])|([%_])|([.*+?^${}()|[\]\\])/g,
-    (_all, plain?: string, wild?: string, other?: string) =>
-      plain !== undefined ? plain : wild === '%' ? '.*' : wild === '_' ? '.' : `\\${String(other)}`,
-  )
-  return new RegExp(`^${source}$`)
+  const needed = missing.join(', ')
+  return [`${account} lacks ${needed}: GRANT ${needed} ON \`${database}\`.* TO ${grantee(account)}`]
 }

@@ -10,14 +10,14 @@ import { join } from 'node:path'
 import { duration } from '../../shared/duration.js'
 import { BackupError, reason } from '../../shared/errors.js'
 import { clientOptions } from '../../shared/mysql-options.js'
-import { CORE_TABLES } from './dump-source.js'
+import { CORE_TABLES } from '../../shared/catalog/schema.js'
 import { complaints, dumpArguments, findDumpTool } from './dump-tool.js'
 import { expectDumpable } from './mysql-databases.js'
 import type { ChildProcessByStdio } from 'node:child_process'
 import type { Readable } from 'node:stream'
 import type { DumpSink, TakeDump } from './dump-source.js'
 import type { DumpTool } from './dump-tool.js'
-import type { MysqlConfig } from './mysql-databases.js'
+import type { MysqlConfig } from '../../shared/catalog/database-config.js'
 
 /** The server goes before: a dump may take longer. */
 const NICENESS = 10

@@ -8,12 +8,14 @@
  * disk needs (4 ms a megabyte or less).
  */
 
-import { openSync, closeSync, read, rmSync } from 'node:fs'
+import { openSync, closeSync, read } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import Database from 'better-sqlite3'
 import { BackupError, reason } from '../../shared/errors.js'
-import { CORE_TABLES } from './dump-source.js'
+import { closing } from '../../shared/lifecycle.js'
+import { removeDatabase } from '../../shared/catalog/sqlite-file.js'
+import { CORE_TABLES } from '../../shared/catalog/schema.js'
 import type { DumpSink, TakeDump } from './dump-source.js'
 import type { SqliteFiles } from './database-names.js'
 
@@ -54,7 +56,7 @@ export function sqliteDump({ databases, stateDir }: SqliteDumpOptions): TakeDump
         if (signal.aborted || error instanceof BackupError) throw error
         throw new BackupError('DUMP_FAILED', `dump ${path}: ${reason(error)}`, {}, { cause: error })
       } finally {
-        removeCopy(copy)
+        removeDatabase(copy)
       }
     }
   }
@@ -66,7 +68,7 @@ function inMemory(): { version: string }[] {
 }
 
 async function copyDatabase(from: string, to: string, signal: AbortSignal): Promise<void> {
-  removeCopy(to)
+  removeDatabase(to)
   using db = closing(new Database(from, { readonly: true, fileMustExist: true, timeout: BUSY_MS }))
   let restarts = 0
   let left = Infinity
@@ -98,7 +100,7 @@ function emptyCoreTables(copy: string): void {
 async function send(copy: string, sink: DumpSink, signal: AbortSignal): Promise<void> {
   const fd = openSync(copy, 'r')
   try {
-    removeCopy(copy)
+    removeDatabase(copy)
     const buffer = Buffer.allocUnsafe(READ_BYTES)
     for (;;) {
       signal.throwIfAborted()
@@ -109,12 +111,4 @@ async function send(copy: string, sink: DumpSink, signal: AbortSignal): Promise<
   } finally {
     closeSync(fd)
   }
-}
-
-function removeCopy(copy: string): void {
-  for (const suffix of ['', '-journal', '-wal', '-shm']) rmSync(copy + suffix, { force: true })
-}
-
-function closing(value: Database.Database): Disposable & { readonly value: Database.Database } {
-  return { value, [Symbol.dispose]: () => void value.close() }
 }

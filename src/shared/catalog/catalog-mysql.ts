@@ -32,7 +32,7 @@ import { orRollBack, rowByRow } from './mysql-rows.js'
 import { MYSQL_SCHEMA } from './schema.js'
 import type { Pool, PoolConnection } from 'mysql2/promise'
 import type { CatalogWriter, HeadMove, LibraryListing, LibraryRead, LibraryRows } from './catalog.js'
-import type { DatabaseConfig } from './database-config.js'
+import type { MysqlConfig } from './database-config.js'
 import type { CommitId, RepoId } from '../ids.js'
 import type { Log } from '../log.js'
 import type { LibraryTable, TableRows, Value, Write } from './library-tables.js'
@@ -44,8 +44,6 @@ const CONNECT_MS_MAX = 10_000
 const ATTEMPTS_MAX = 5
 const SNAPSHOT = 'START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY'
 const BACKSLASH_ESCAPES = "SET SESSION sql_mode = REPLACE(@@sql_mode, 'NO_BACKSLASH_ESCAPES', '')"
-
-export type MysqlConfig = DatabaseConfig & { readonly type: 'mysql' }
 
 const quote = (name: string): string => `\`${name}\``
 const ofMaster = (table: LibraryTable): string => (table === 'Branch' ? ` AND name = '${MASTER}'` : '')

@@ -13,3 +13,5 @@ export type DatabaseConfig =
       readonly password: string
       readonly dbName: string
     }
+
+export type MysqlConfig = DatabaseConfig & { readonly type: 'mysql' }

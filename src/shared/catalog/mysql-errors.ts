@@ -1,7 +1,7 @@
 /** What MySQL's errors mean for us. Codes, never messages, decide; passwords are in neither. */
 
 import { BackupError, reason, systemCode } from '../errors.js'
-import type { DatabaseConfig } from './database-config.js'
+import type { MysqlConfig } from './database-config.js'
 
 const LOST = new Set([
   'PROTOCOL_CONNECTION_LOST',
@@ -35,7 +35,7 @@ export const connectionLost = (error: unknown): boolean => LOST.has(systemCode(e
 export const mustRetry = (error: unknown): boolean =>
   ['ER_LOCK_DEADLOCK', 'ER_LOCK_WAIT_TIMEOUT', 'ER_CHECKREAD'].includes(systemCode(error) ?? '')
 
-export function mysqlError(config: DatabaseConfig & { readonly type: 'mysql' }, error: unknown): BackupError {
+export function mysqlError(config: MysqlConfig, error: unknown): BackupError {
   const where = config.unixSocket ?? `${config.host}:${config.port}`
   const at = `use database ${config.dbName} at ${where} as ${config.user}`
   const code = systemCode(error) ?? ''

@@ -6,6 +6,9 @@
  * when it starts on them, or a restored dump brings them.
  */
 
+/** The three that travel with each head move: a dump has their tables at most, never their rows. */
+export const CORE_TABLES = ['Repo', 'Branch', 'RepoHead'] as const
+
 export const SQLITE_SCHEMA = `
 CREATE TABLE IF NOT EXISTS Branch (name VARCHAR(10), repo_id CHAR(40), commit_id CHAR(40), PRIMARY KEY (repo_id, name));
 CREATE TABLE IF NOT EXISTS Repo (repo_id CHAR(37) PRIMARY KEY);
@@ -50,4 +53,6 @@ export const MYSQL_SCHEMA: readonly string[] = MYSQL_TABLES.map(created)
 
 /** Of the three that a dump leaves out: statements, each with its semicolon. */
 export const coreTablesSql = (): string[] =>
-  MYSQL_TABLES.filter(table => /^(Branch|Repo|RepoHead) /.test(table)).map(table => `${created(table)};`)
+  MYSQL_TABLES.filter(table => CORE_TABLES.some(core => table.startsWith(`${core} `))).map(
+    table => `${created(table)};`,
+  )

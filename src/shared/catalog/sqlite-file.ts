@@ -1,5 +1,6 @@
 /** Of the file that an SQLite database is: which one it is, and what its errors mean. */
 
+import { rmSync } from 'node:fs'
 import Database from 'better-sqlite3'
 import { BackupError, reason, systemCode } from '../errors.js'
 import { fileIdentity } from '../file-identity.js'
@@ -11,6 +12,18 @@ export function fileAt(path: string): string | undefined {
   } catch {
     return undefined
   }
+}
+
+const BESIDE = ['-journal', '-wal', '-shm'] as const
+
+/** What SQLite keeps beside a database: left there, it would be played into the one that takes its place. */
+export function removeBeside(path: string): void {
+  for (const suffix of BESIDE) rmSync(path + suffix, { force: true })
+}
+
+export function removeDatabase(path: string): void {
+  rmSync(path, { force: true })
+  removeBeside(path)
 }
 
 /** Throws what `sqliteError` makes of it. */

@@ -9,7 +9,9 @@
 
 import { BackupError, isErrorCode, reason } from '../errors.js'
 import { isRepoId, shown } from '../ids.js'
+import { boolean, fields, list, nullable, number, oneOf, text } from './json-fields.js'
 import type { ErrorCode } from '../errors.js'
+import type { Fields } from './json-fields.js'
 import type {
   AgentStatus,
   ControlError,
@@ -37,8 +39,6 @@ export const STATUS_BYTES_MAX = 256 * 1024 * 1024
 
 const LIBRARY_PREFIX = /^[0-9a-f-]{1,36}$/
 const LIBRARY_STATES = ['waiting', 'syncing', 'synchronized', 'failed'] as const
-
-type Fields = Readonly<Record<string, unknown>>
 
 /** @throws BackupError BAD_REQUEST */
 export function decodeSyncRequest(body: Uint8Array): SyncRequest {
@@ -299,43 +299,7 @@ function readProblem(problem: Fields): { code: ErrorCode; message: string; nextS
   return { code, message: text(problem['message'], 'message'), nextStep: text(problem['nextStep'], 'nextStep') }
 }
 
-function fields(value: unknown, name: string): Fields {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new TypeError(`${name} is no object`)
-  return value as Fields
-}
-
-function text(value: unknown, name: string): string {
-  if (typeof value !== 'string') throw new TypeError(`${name} is no text`)
-  return value
-}
-
-/** Counts, sizes and times: none of them is ever negative. */
-function number(value: unknown, name: string): number {
-  if (typeof value !== 'number' || !(value >= 0 && value <= Number.MAX_SAFE_INTEGER)) {
-    throw new TypeError(`${name} is no number of 0 or more`)
-  }
-  return value
-}
-
-function boolean(value: unknown, name: string): boolean {
-  if (typeof value !== 'boolean') throw new TypeError(`${name} is neither true nor false`)
-  return value
-}
-
-function oneOf<const T extends string>(value: unknown, name: string, words: readonly T[]): T {
-  const word = words.find(w => w === value)
-  if (word === undefined) throw new TypeError(`${name} is none of ${words.join(', ')}`)
-  return word
-}
-
-function list<T>(value: unknown, name: string, read: (item: unknown) => T): T[] {
-  if (!Array.isArray(value)) throw new TypeError(`${name} is no list`)
-  return value.map(item => read(item))
-}
-
 function libraryId(value: unknown): string {
   if (!isRepoId(value)) throw new TypeError('a library id is not well-formed')
   return value
 }
-
-const nullable = <T>(value: unknown, read: (value: unknown) => T): T | null => (value === null ? null : read(value))

@@ -28,6 +28,9 @@ export interface DumpHeader {
   readonly absent: readonly string[]
 }
 
+/** With SQLite, Seafile's own database: always the first part, whatever its directory is called on the primary. */
+export const SEAFILE_DB = 'seafile-data/seafile.db'
+
 /** `name`: tables.sql, or with SQLite the path of the database below Seafile's directory. */
 export interface DumpPart {
   readonly name: string

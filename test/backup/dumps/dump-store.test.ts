@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { zstdCompressSync } from 'node:zlib'
 import t from 'tap'
-import { DumpStore } from '../../../src/backup/dumps/dump-store.js'
+import { DumpStore, newestWhole } from '../../../src/backup/dumps/dump-store.js'
 import { readDump } from '../../../src/backup/dumps/read-dump.js'
 import { never } from '../../support/pair.js'
 import { flipByte } from '../../support/sides.js'
@@ -12,12 +12,13 @@ import type { Test } from 'tap'
 import type { Dump } from '../../../src/backup/dumps/dump-manifest.js'
 
 const AT = Date.parse('2026-11-21T14:03:10Z')
+const DAY = 86_400_000
 const SQL = Buffer.from('USE `a`;\nCREATE TABLE `t` (\n);\nINSERT INTO `t` VALUES (1),(2);\n-- Dump completed\n')
 
 async function openStore(t: Test): Promise<DumpStore> {
   const dir = await mkdtemp(join(tmpdir(), 'seaf-backup-dumps-'))
   t.teardown(() => rm(dir, { recursive: true, force: true }))
-  const store = new DumpStore(dir)
+  const store = new DumpStore(dir, () => AT + 2 * DAY)
   store.prepare()
   return store
 }
@@ -116,7 +117,7 @@ t.test('dumps: found by id, by a beginning that is unique, or as the latest; els
   t.throws(() => store.find('latest'), { code: 'DUMP_UNKNOWN' })
   const first = await keep(store, AT)
   const second = await keep(store, AT)
-  const third = await keep(store, AT + 86_400_000)
+  const third = await keep(store, AT + DAY)
   t.equal(second.id, `${first.id}-2`, 'two in one second')
   t.equal(store.find('latest').id, third.id)
   t.equal(store.find(first.id).id, first.id, 'although another begins so')
@@ -126,6 +127,23 @@ t.test('dumps: found by id, by a beginning that is unique, or as the latest; els
   t.throws(() => store.find(''), { code: 'DUMP_UNKNOWN' })
   t.throws(() => store.find('../..'), { code: 'DUMP_UNKNOWN' })
 })
+
+t.test(
+  'dumps: one by a clock that ran ahead comes after all others, and is the latest only where it is alone',
+  async t => {
+    const store = await openStore(t)
+    const ahead = await keep(store, AT + 400 * DAY)
+    t.equal(store.find('latest').id, ahead.id)
+    const [older, newer] = [await keep(store, AT), await keep(store, AT + DAY)]
+    const { dumps } = store.list()
+    t.strictSame(
+      dumps.map(({ dump }) => dump.id),
+      [newer.id, older.id, ahead.id],
+    )
+    t.equal(store.find('latest').id, newer.id)
+    t.equal(newestWhole(dumps)?.id, newer.id)
+  },
+)
 
 t.test('dumps: what was removed is gone, and a verdict is there until then', async t => {
   const store = await openStore(t)

@@ -15,7 +15,7 @@ import type { Connection } from 'mysql2/promise'
 import type { CatalogReader } from '../../../src/shared/catalog/catalog.js'
 import type { CommitId, RepoId } from '../../../src/shared/ids.js'
 import type { ChangeHint, ChangeSink } from '../../../src/primary/changes/change-source.js'
-import type { MysqlConfig } from '../../../src/primary/changes/binlog-access.js'
+import type { MysqlConfig } from '../../../src/shared/catalog/database-config.js'
 import type { Mariadb } from '../../support/mariadb.js'
 
 /** Longer than anything here takes on a busy machine: only a fault waits so long. */

@@ -7,7 +7,7 @@ import { openMysqlBinlog } from '../../../src/primary/changes/mysql-binlog.js'
 import { silentLog } from '../../../src/shared/log.js'
 import { mariadbInstalled } from '../../support/mariadb.js'
 import { SeafileMariadb, RecordingSink, newCommit, temporaryDirectory } from './changes-support.js'
-import type { MysqlConfig } from '../../../src/primary/changes/binlog-access.js'
+import type { MysqlConfig } from '../../../src/shared/catalog/database-config.js'
 import type { ChangeSource } from '../../../src/primary/changes/change-source.js'
 import type { CommitId, RepoId } from '../../../src/shared/ids.js'
 

@@ -5,7 +5,7 @@ import t from 'tap'
 import { complaints, dumpArguments, findDumpTool } from '../../../src/primary/dump/dump-tool.js'
 import { clientOptions } from '../../../src/shared/mysql-options.js'
 import { mysqlDatabases, sqliteFiles } from '../../../src/primary/dump/database-names.js'
-import { privilegesOn } from '../../../src/primary/dump/mysql-databases.js'
+import { privilegesOn } from '../../../src/primary/mysql-grants.js'
 
 t.test('dump tool: where none is installed it is said which are looked for, and what to install', async t => {
   await t.rejects(findDumpTool({ PATH: '/nonexistent' }), { code: 'DUMP_FAILED', message: /mariadb-dump or mysqldump/ })

@@ -11,7 +11,7 @@ import { library, mysqlEngine, openFresh, signal, sqliteEngine } from './catalog
 import { listingSuite } from './listing-suite.js'
 import { openingSuite } from './opening-suite.js'
 import type { CatalogWriter } from '../../../src/shared/catalog/catalog.js'
-import type { MysqlConfig } from '../../../src/shared/catalog/catalog-mysql.js'
+import type { MysqlConfig } from '../../../src/shared/catalog/database-config.js'
 import type { Mariadb } from '../../support/mariadb.js'
 import type { Engine } from './catalog-engines.js'
 
