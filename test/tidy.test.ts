@@ -41,7 +41,7 @@ const ROOMS: ReadonlyArray<{ room: RegExp; may: readonly RegExp[] }> = [
 const OWNERS: Readonly<Record<string, RegExp>> = {
   ws: /^src\/(primary\/notifier|backup\/hints\/subscriber)\.ts$/,
   '@vlasky/zongji': /^src\/primary\/changes\/mysql-binlog\.ts$/,
-  undici: /^src\/backup\/sync\/primary-client\.ts$/,
+  undici: /^(src\/backup\/sync\/(primary-client|answer)|test\/backup\/sync\/answer.test)\.ts$/,
   'better-sqlite3':
     /^src\/(shared\/catalog\/[^/]*sqlite[^/]*|shared\/state-lock|backup\/state\/[^/]+|(primary\/dump|backup\/(dumps|promote))\/sqlite[^/]*)\.ts$/,
   mysql2:

@@ -9,9 +9,12 @@
 
 import { setFlagsFromString } from 'node:v8'
 
-/** Of each half of the young generation, in MB. */
+/**
+ * Of each half of the young generation, in MB. Each thread has three such parts: with 8 MB a first copy of small objects
+ * had 240 MB resident, with this 170, and took no more processor time.
+ */
 const YOUNG = '--max-semi-space-size'
-const YOUNG_MB_MAX = 8
+const YOUNG_MB_MAX = 1
 
 /**
  * How much the old generation may grow before it is collected, in percent. V8 lets it double where there is memory: with

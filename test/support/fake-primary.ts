@@ -63,6 +63,11 @@ export class Answer {
     return this.frame(FRAME.library, Buffer.from(JSON.stringify(frame)))
   }
 
+  /** The line breaks. */
+  cut(): void {
+    this.response.destroy()
+  }
+
   async end(): Promise<void> {
     await this.frame(FRAME.end, Buffer.from(JSON.stringify({ mac: this.#mac.digest('hex'), changed: false })))
     this.response.end()

@@ -3,7 +3,7 @@
 import { BackupError, isAbort, reason } from '../../shared/errors.js'
 import { ChunkReader } from '../../shared/wire/chunks.js'
 import { FrameReader } from '../../shared/wire/frames.js'
-import type { Readable } from 'node:stream'
+import type { Dispatcher } from 'undici'
 import type { Frame } from '../../shared/wire/frames.js'
 import type { LineWait } from './line-wait.js'
 
@@ -22,9 +22,12 @@ export interface Node {
 
 /** Of one answer: the frames that are whole with what was received last. */
 export function frameReader(): (received: Buffer) => Iterable<Frame> {
-  const [chunks, frames] = [new ChunkReader(), new FrameReader()]
+  const [chunks, frames] = [new ChunkReader(), new FrameReader(true)]
   return function* (received) {
-    for (const part of chunks.push(received)) yield* frames.push(part)
+    for (const part of chunks.push(received)) {
+      if (chunks.arePacked) frames.keepMemory() // of what was received something may wait here to be unpacked
+      yield* frames.push(part)
+    }
   }
 }
 
@@ -66,29 +69,105 @@ export class Pace {
   }
 }
 
-export async function* chunksOf(
-  node: Node,
-  answer: Readable,
-  pace: Pace,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Buffer> {
-  const body = answer[Symbol.asyncIterator]() as AsyncIterator<Buffer>
-  try {
-    for (;;) {
-      let next: IteratorResult<Buffer>
-      const from = performance.now()
-      try {
-        using _waiting = pace.begin()
-        next = await body.next()
-      } catch (error) {
-        throw unreachable(node, error, signal)
-      }
-      if (next.done) return
-      pace.waited(performance.now() - from, next.value.byteLength)
-      yield next.value
+/** Received and not taken yet, before the socket is left alone. */
+const UNTAKEN_BYTES_MAX = 128 * 1024
+
+export interface AnswerHead {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+}
+
+/**
+ * One answer, as the connection gives it: its head, then its bytes in the memory that the socket was read into. Streams
+ * of Node would join what came meanwhile, which copied half of all bytes once more.
+ */
+export class Answer implements Dispatcher.DispatchHandler {
+  #controller: Dispatcher.DispatchController | undefined
+  readonly #head = Promise.withResolvers<AnswerHead>()
+  readonly #signal: AbortSignal
+  readonly #abort = (): void => this.#controller?.abort(this.#signal.reason as Error)
+  #received: Buffer[] = []
+  #untaken = 0
+  #over: { readonly error: unknown } | undefined
+  #wake: (() => void) | undefined
+
+  constructor(
+    private readonly node: Node,
+    signal: AbortSignal,
+  ) {
+    this.#signal = signal
+    this.#head.promise.catch(() => {}) // who asks for it hears of it
+  }
+
+  /** @throws BackupError PRIMARY_UNREACHABLE; what the signal was aborted with */
+  async head(): Promise<AnswerHead> {
+    try {
+      return await this.#head.promise
+    } catch (error) {
+      throw unreachable(this.node, error, this.#signal)
     }
-  } finally {
-    answer.destroy() // whoever stops early hangs up: the primary stops reading for us
+  }
+
+  /** Bytes as they came; each part is good until the next one is asked for. @throws as `head` */
+  async *parts(pace: Pace): AsyncGenerator<Buffer> {
+    try {
+      for (;;) {
+        const from = performance.now()
+        if (this.#received.length === 0 && !this.#over) {
+          using _waiting = pace.begin()
+          await new Promise<void>(resolve => (this.#wake = resolve))
+        }
+        if (this.#signal.aborted) throw this.#signal.reason
+        const part = this.#received.shift()
+        if (!part) {
+          if (this.#over?.error !== undefined) throw unreachable(this.node, this.#over.error, this.#signal)
+          return
+        }
+        this.#untaken -= part.byteLength
+        pace.waited(performance.now() - from, part.byteLength)
+        yield part
+        if (this.#received.length === 0) this.#controller?.resume()
+      }
+    } finally {
+      this.hangUp() // whoever stops early hangs up: the primary stops reading for us
+    }
+  }
+
+  hangUp(): void {
+    this.#signal.removeEventListener('abort', this.#abort)
+    if (!this.#over) this.#controller?.abort(new Error('nobody listens any more'))
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller
+    if (this.#signal.aborted) return this.#abort()
+    this.#signal.addEventListener('abort', this.#abort, { once: true })
+  }
+
+  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: AnswerHead['headers']): void {
+    if (status >= 200) this.#head.resolve({ status, headers })
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, part: Buffer): void {
+    this.#received.push(part)
+    this.#untaken += part.byteLength
+    if (this.#untaken >= UNTAKEN_BYTES_MAX) controller.pause()
+    this.#wake?.()
+  }
+
+  onResponseEnd(): void {
+    this.#end(undefined)
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    this.#head.reject(error)
+    this.#end(error)
+  }
+
+  #end(error: unknown): void {
+    this.#signal.removeEventListener('abort', this.#abort)
+    this.#over ??= { error }
+    this.#wake?.()
   }
 }
 

@@ -135,6 +135,11 @@ export class Frontier {
     }
   }
 
+  /** A block, which names nothing else. */
+  blockArrived(id: string): void {
+    this.#expected.delete(id)
+  }
+
   /** The primary cannot give it; the closure has a hole there. */
   giveUp(id: string): void {
     this.#expected.delete(id)

@@ -13,7 +13,7 @@ import { NotWhatItsNameSays, verify } from '../../shared/store/verify.js'
 import { FetchPlaces } from './concurrency.js'
 import { primaryChanged } from './same-rules.js'
 import type { RepoId } from '../../shared/ids.js'
-import type { ObjectBatch, ObjectKind, ObjectStore } from '../../shared/store/object-store.js'
+import type { IncomingBlock, ObjectBatch, ObjectKind, ObjectRef, ObjectStore } from '../../shared/store/object-store.js'
 import type { VerifiedObject } from '../../shared/store/verify.js'
 import type { SyncProgress } from '../../shared/wire/control-messages.js'
 import type { Absent, Frame } from '../../shared/wire/frames.js'
@@ -34,6 +34,15 @@ const PROGRESS_MS = 200
 interface NamedBlock {
   readonly id: string
   readonly size: number
+}
+
+/** Of one answer: the large block that is coming, if one is. */
+interface Coming {
+  /** Bytes; 0: none is. */
+  left: number
+  ref?: ObjectRef
+  /** Undefined: nobody expects it. */
+  block?: IncomingBlock | undefined
 }
 
 export interface IntakeOptions {
@@ -65,6 +74,8 @@ export class ObjectIntake implements AsyncDisposable {
   readonly #fetches = new Set<Promise<void>>()
   readonly #fetchPlaces = new FetchPlaces()
   readonly #stop = new AbortController()
+  /** Of the stream that is no answer to a question of ours. */
+  readonly #stream: Coming = { left: 0 }
   #fetchFailure: Error | undefined
   readonly #stored = { objects: 0, bytes: 0 }
   readonly #found = { objects: 0, bytes: 0 }
@@ -92,17 +103,47 @@ export class ObjectIntake implements AsyncDisposable {
   }
 
   /** A COMMIT, FS or BLOCK frame. What was not expected is dropped: it may be here already, or be nobody's. */
-  object(frame: Frame): void | Promise<void> {
+  object(frame: Frame, from = this.#stream): void | Promise<void> {
+    if (frame.partOf !== undefined) return this.#part(frame.payload, frame.partOf, from)
     const kind = KIND_OF[frame.type as keyof typeof KIND_OF]
     const id = frameId(frame.payload)
     if (!this.#options.frontier.accepts(kind, id)) return
     const object = this.#verified(kind, id, frame.payload.subarray(ID_BYTES))
     if (!object) return
     const putting = this.#batch.put(object)
-    this.#count(this.#stored, object)
-    this.#note(object)
+    this.#count(this.#stored, object.bytes.byteLength)
+    this.#note(object.ref, object.bytes.byteLength)
     const next = this.#options.frontier.arrived(object)
     if (putting || next) return Promise.all([putting, next]).then(() => undefined)
+  }
+
+  #part(part: Buffer, partOf: number, from: Coming): void | Promise<void> {
+    const { frontier, storeId } = this.#options
+    if (from.left === 0) {
+      from.ref = { kind: 'blocks', storeId, id: frameId(part) }
+      from.left = partOf - ID_BYTES
+      from.block = frontier.accepts('blocks', from.ref.id) ? this.#batch.begin(from.ref) : undefined
+      return
+    }
+    from.left -= part.byteLength
+    from.block?.write(part)
+    if (from.left > 0 || !from.block || !from.ref) return
+    return this.#whole(from.ref, from.block, partOf - ID_BYTES)
+  }
+
+  #whole(ref: ObjectRef, block: IncomingBlock, bytes: number): void | Promise<void> {
+    let putting: void | Promise<void>
+    try {
+      putting = block.end()
+    } catch (error) {
+      if (!(error instanceof NotWhatItsNameSays)) throw error
+      this.#corrupt.add(ref.id)
+      return
+    }
+    this.#count(this.#stored, bytes)
+    this.#note(ref, bytes)
+    this.#options.frontier.blockArrived(ref.id)
+    return putting
   }
 
   /** A block that only its name came of, to be fetched if it is not here. `size` 0: not known. */
@@ -121,8 +162,8 @@ export class ObjectIntake implements AsyncDisposable {
   /** Is here already: durable too once this is committed. */
   found(object: VerifiedObject): void | Promise<void> {
     this.#batch.found(object.ref)
-    this.#count(this.#found, object)
-    this.#note(object)
+    this.#count(this.#found, object.bytes.byteLength)
+    this.#note(object.ref, object.bytes.byteLength)
     return this.#options.frontier.arrived(object)
   }
 
@@ -142,7 +183,7 @@ export class ObjectIntake implements AsyncDisposable {
     for (let at = 0; at < wanted.length; at += ASK_OBJECTS) {
       const objects = wanted.slice(at, at + ASK_OBJECTS)
       this.#corrupt.clear()
-      const end = await client.objects({ repo, objects }, frame => this.#answer(frame), signal)
+      const end = await client.objects({ repo, objects }, this.#answers(), signal)
       expectUnchanged(end, repo)
       for (const { kind, id } of objects) {
         if (!frontier.expects(kind, id)) continue
@@ -183,12 +224,17 @@ export class ObjectIntake implements AsyncDisposable {
     }
   }
 
-  #answer(frame: Frame): void | Promise<void> {
+  #answers(): (frame: Frame) => void | Promise<void> {
+    const coming: Coming = { left: 0 }
+    return frame => this.#answer(frame, coming)
+  }
+
+  #answer(frame: Frame, coming: Coming): void | Promise<void> {
     switch (frame.type) {
       case FRAME.commit:
       case FRAME.fs:
       case FRAME.block:
-        return this.object(frame)
+        return this.object(frame, coming)
       case FRAME.absent:
         return this.absent(decodeAbsent(frame.payload))
       case FRAME.alive:
@@ -229,7 +275,7 @@ export class ObjectIntake implements AsyncDisposable {
     }
     if (wanted.length === 0) return
     const both = AbortSignal.any([signal, this.#stop.signal])
-    const end = await client.objects({ repo, objects: wanted }, frame => this.#answer(frame), both)
+    const end = await client.objects({ repo, objects: wanted }, this.#answers(), both)
     this.#fetchPlaces.fetched(end)
     expectUnchanged(end, repo)
     // what did not come, or came corrupt, is still expected and will be asked for by name
@@ -243,15 +289,15 @@ export class ObjectIntake implements AsyncDisposable {
     const ref = { kind: 'blocks', storeId, id } as const
     const object = await this.#batch.share(ref, { ...ref, storeId: other })
     if (!object) return false
-    this.#count(this.#found, object)
-    this.#note(object)
+    this.#count(this.#found, object.bytes.byteLength)
+    this.#note(object.ref, object.bytes.byteLength)
     await this.#options.frontier.arrived(object)
     return true
   }
 
   /** Smaller blocks travel with the delta: nobody looks for them. */
-  #note({ ref, bytes }: VerifiedObject): void {
-    if (ref.kind === 'blocks' && bytes.byteLength > INLINE_BLOCK_BYTES_MAX)
+  #note(ref: ObjectRef, bytes: number): void {
+    if (ref.kind === 'blocks' && bytes > INLINE_BLOCK_BYTES_MAX)
       this.#options.blocks.note(ref.id, this.#options.storeId)
   }
 
@@ -259,9 +305,9 @@ export class ObjectIntake implements AsyncDisposable {
     if (this.#fetchFailure !== undefined) throw this.#fetchFailure
   }
 
-  #count(where: { objects: number; bytes: number }, { bytes }: VerifiedObject): void {
+  #count(where: { objects: number; bytes: number }, bytes: number): void {
     where.objects += 1
-    where.bytes += bytes.byteLength
+    where.bytes += bytes
     const now = performance.now()
     if (now - this.#progressAt < PROGRESS_MS) return
     this.#progressAt = now

@@ -10,7 +10,7 @@
  */
 
 import { readFileSync } from 'node:fs'
-import { Agent, request } from 'undici'
+import { Agent } from 'undici'
 import { BackupError } from '../../shared/errors.js'
 import { limit } from '../../shared/limit.js'
 import {
@@ -32,15 +32,14 @@ import {
   decodeRemoteError,
   encodeObjectsRequest,
 } from '../../shared/wire/sync-messages.js'
-import { Pace, SILENCE_MS_MAX, chunksOf, frameReader, unreachable } from './answer.js'
+import { Answer, Pace, SILENCE_MS_MAX, frameReader } from './answer.js'
 import { URGENT_BLOCK_ANSWERS, threadBounds } from './concurrency.js'
 import { ThreadLoad } from './thread-load.js'
-import type { Dispatcher } from 'undici'
 import type { ErrorCode } from '../../shared/errors.js'
 import type { AuthKey, AuthKeys } from '../../shared/wire/auth.js'
 import type { Frame } from '../../shared/wire/frames.js'
 import type { DeltaRequest, EncodedListing, EndFrame, ObjectsRequest } from '../../shared/wire/sync-messages.js'
-import type { Node } from './answer.js'
+import type { AnswerHead, Node } from './answer.js'
 import type { LineWait } from './line-wait.js'
 
 export interface PrimaryAddress {
@@ -126,13 +125,10 @@ export class PrimaryClient implements AsyncDisposable {
   async listing(signal: AbortSignal): Promise<EncodedListing> {
     return this.#onAnyNode(signal, async node => {
       // asked seldom: a connection kept since the last time may be dead, and would cost a deadline to find out
-      const { response, nonce } = await this.#ask(
-        node,
-        { method: 'GET', path: '/v1/listing', body: '', reset: true },
-        signal,
-      )
-      const body = await this.#readBody(node, response, LISTING_BYTES_MAX)
-      this.#expectProof(node, response, nonce, body)
+      const question = { method: 'GET', path: '/v1/listing', body: '', reset: true } as const
+      const { head, answer, nonce } = await this.#ask(node, question, signal)
+      const body = await this.#readBody(node, answer, LISTING_BYTES_MAX)
+      this.#expectProof(node, head, nonce, body)
       return decodeListing(body)
     })
   }
@@ -188,10 +184,11 @@ export class PrimaryClient implements AsyncDisposable {
   async #ask(node: Node, { method, path, body, wait, reset = false }: Question, signal: AbortSignal) {
     using _waiting = wait?.begin()
     const { nonce, headers } = signRequest(this.#keys, { method, path, body })
-    let response: Dispatcher.ResponseData
-    try {
-      response = await request(node.origin + node.prefix + path, {
-        dispatcher: this.#agent,
+    const answer = new Answer(node, signal)
+    this.#agent.dispatch(
+      {
+        origin: node.origin,
+        path: node.prefix + path,
         method,
         headers: {
           ...headers,
@@ -201,13 +198,12 @@ export class PrimaryClient implements AsyncDisposable {
         },
         ...(method === 'POST' && { body }),
         reset,
-        signal,
-      })
-    } catch (error) {
-      throw unreachable(node, error, signal)
-    }
-    if (response.statusCode !== 200) throw await this.#refusal(node, response, nonce)
-    return { response, nonce }
+      },
+      answer,
+    )
+    const head = await answer.head()
+    if (head.status !== 200) throw await this.#refusal(node, { head, answer }, nonce)
+    return { head, answer, nonce }
   }
 
   /** What broke one connection may have broken all: of those that idle, each would cost a deadline of its own. */
@@ -220,19 +216,20 @@ export class PrimaryClient implements AsyncDisposable {
   async #stream(question: Question, onFrame: OnFrame, signal: AbortSignal): Promise<EndFrame & AnswerTimes> {
     const { path, wait } = question
     const askedAt = performance.now()
-    const { node, response, mac } = await this.#onAnyNode(signal, async node => {
-      const { response, nonce } = await this.#ask(node, question, signal)
-      const key = this.#expectProof(node, response, nonce, 'stream')
-      return { node, response, mac: streamMac(key, nonce) }
+    const { node, answer, mac } = await this.#onAnyNode(signal, async node => {
+      const { head, answer, nonce } = await this.#ask(node, question, signal)
+      try {
+        const key = this.#expectProof(node, head, nonce, 'stream')
+        return { node, answer, mac: streamMac(key, nonce) }
+      } catch (error) {
+        answer.hangUp()
+        throw error
+      }
     })
     const agent = this.#agent
     const pace = new Pace(node, wait)
     try {
-      const end = await this.#readStream(
-        chunksOf(node, response.body, pace, signal),
-        { path, mac, node, pace },
-        onFrame,
-      )
+      const end = await this.#readStream(answer.parts(pace), { path, mac, node, pace }, onFrame)
       const { firstAt } = pace
       return { ...end, firstMs: firstAt - askedAt, restMs: performance.now() - firstAt }
     } catch (error) {
@@ -270,10 +267,10 @@ export class PrimaryClient implements AsyncDisposable {
     return end
   }
 
-  async #readBody(node: Node, response: Dispatcher.ResponseData, bytesMax: number): Promise<Buffer> {
+  async #readBody(node: Node, answer: Answer, bytesMax: number): Promise<Buffer> {
     const chunks: Buffer[] = []
     let bytes = 0
-    for await (const chunk of chunksOf(node, response.body, new Pace(node), undefined)) {
+    for await (const chunk of answer.parts(new Pace(node))) {
       bytes += chunk.byteLength
       if (bytes > bytesMax) throw broken(`a body of more than ${bytesMax} bytes`)
       chunks.push(chunk)
@@ -281,9 +278,8 @@ export class PrimaryClient implements AsyncDisposable {
     return Buffer.concat(chunks)
   }
 
-  #expectProof(node: Node, response: Dispatcher.ResponseData, nonce: string, body: Buffer | 'stream'): AuthKey {
-    const answer = { nonce, status: response.statusCode, body }
-    const key = provingKey(this.#keys, answer, response.headers[PROOF_HEADER])
+  #expectProof(node: Node, { status, headers }: AnswerHead, nonce: string, body: Buffer | 'stream'): AuthKey {
+    const key = provingKey(this.#keys, { nonce, status, body }, headers[PROOF_HEADER])
     if (key) return key
     throw new BackupError(
       'TOKEN_MISMATCH',
@@ -291,18 +287,21 @@ export class PrimaryClient implements AsyncDisposable {
     )
   }
 
-  async #refusal(node: Node, response: Dispatcher.ResponseData, nonce: string): Promise<BackupError> {
-    const body = await this.#readBody(node, response, ERROR_BYTES_MAX)
-    if (String(response.headers['content-type']).startsWith('application/json')) {
+  async #refusal(
+    node: Node,
+    { head: { status, headers }, answer }: { readonly head: AnswerHead; readonly answer: Answer },
+    nonce: string,
+  ): Promise<BackupError> {
+    const body = await this.#readBody(node, answer, ERROR_BYTES_MAX)
+    if (String(headers['content-type']).startsWith('application/json')) {
       const error = decodeRemoteError(body)
-      const answer = { nonce, status: response.statusCode, body }
       // whoever refuses our token cannot prove it; anything else is believed only of somebody who can
-      if (error.code === 'TOKEN_MISMATCH' || provingKey(this.#keys, answer, response.headers[PROOF_HEADER]))
+      if (error.code === 'TOKEN_MISMATCH' || provingKey(this.#keys, { nonce, status, body }, headers[PROOF_HEADER]))
         return error
     }
     return new BackupError(
       'PRIMARY_UNREACHABLE',
-      `ask ${node.origin} (primary_url): it answered ${response.statusCode}; is this the address of seaf-backup-primary?`,
+      `ask ${node.origin} (primary_url): it answered ${status}; is this the address of seaf-backup-primary?`,
     )
   }
 }

@@ -33,10 +33,20 @@ export interface ObjectReader {
   read(ref: ObjectRef): ReadObject | Promise<ReadObject>
 }
 
+/** One block as it comes. What never ends is dropped with its batch. */
+export interface IncomingBlock {
+  write(part: Buffer): void
+  /** All of it has come: as put. @throws NotWhatItsNameSays, and nothing of it stays */
+  end(): void | Promise<void>
+}
+
 /** Objects on their way into the store. One writer at a time; nothing is durable before `commit` resolves. */
 export interface ObjectBatch {
   /** Takes what `verify` passed. An object that is there and whole is left as it is. May block; awaits only when it must. */
   put(object: VerifiedObject): void | Promise<void>
+
+  /** As put, of a block that comes in parts: it is verified on its way, and needs no memory. */
+  begin(ref: ObjectRef): IncomingBlock
 
   /**
    * As put, with what `from` holds: the same block in another store directory. Its bytes are shared where the disk can

@@ -6,7 +6,7 @@
  * decoded form travels along: nobody inflates twice.
  */
 
-import { hash } from 'node:crypto'
+import { createHash, hash } from 'node:crypto'
 import { inflateSync } from 'node:zlib'
 import { parseCommit, parseFs } from '../seafile/objects.js'
 import type { Commit, FsObject } from '../seafile/objects.js'
@@ -43,6 +43,24 @@ export function verify(ref: ObjectRef, bytes: Buffer): VerifiedObject {
   }
 }
 
+/** The same question of a block that comes in parts. */
+export class BlockVerifier {
+  readonly #hash = createHash('sha1')
+  #isEmpty = true
+
+  constructor(private readonly ref: ObjectRef) {}
+
+  update(part: Buffer): void {
+    this.#hash.update(part)
+    this.#isEmpty &&= part.byteLength === 0
+  }
+
+  /** Throws `NotWhatItsNameSays`. */
+  end(): void {
+    expectName(this.ref, this.#hash.digest('hex'), this.#isEmpty)
+  }
+}
+
 function decode(ref: ObjectRef, bytes: Buffer) {
   switch (ref.kind) {
     case 'blocks': // named by its bytes, ciphertext in an encrypted library
@@ -70,8 +88,9 @@ function inflate(bytes: Buffer): Buffer {
 }
 
 function expectHash(ref: ObjectRef, bytes: Buffer): void {
-  const actual = hash('sha1', bytes, 'hex')
-  if (actual !== ref.id) {
-    throw new NotWhatItsNameSays(bytes.byteLength === 0 ? 'is empty' : `holds ${actual.slice(0, 8)}`)
-  }
+  expectName(ref, hash('sha1', bytes, 'hex'), bytes.byteLength === 0)
+}
+
+function expectName({ id }: ObjectRef, actual: string, isEmpty: boolean): void {
+  if (actual !== id) throw new NotWhatItsNameSays(isEmpty ? 'is empty' : `holds ${actual.slice(0, 8)}`)
 }

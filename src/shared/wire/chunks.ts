@@ -50,7 +50,9 @@ export class ChunkReader {
   readonly #header = Buffer.alloc(CHUNK_HEADER_BYTES)
   #headerBytes = 0
   #left = 0
-  #packed: Buffer[] | undefined;
+  #packed: Buffer[] | undefined
+  /** One of them was packed, or some. */
+  arePacked = false;
 
   /** Throws PROTOCOL_BROKEN at the first byte that cannot be ours. */
   *push(received: Buffer): Iterable<Buffer> {
@@ -82,6 +84,7 @@ export class ChunkReader {
     if (how === ZSTD && (this.#left === 0 || this.#left > PACKED_BYTES_MAX))
       throw broken(`a packed chunk of ${this.#left} bytes`)
     this.#packed = how === ZSTD ? [] : undefined
+    this.arePacked ||= how === ZSTD
     return taken
   }
 }

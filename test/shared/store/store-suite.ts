@@ -238,6 +238,47 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
     t.equal(await countWhole(tested.store, ONE_OF_EACH), ONE_OF_EACH.length)
   })
 
+  t.test(
+    `${name}: a block in parts is stored when all of it has come, and of one that is another nothing stays`,
+    async t => {
+      await using tested = await make()
+      const [small, large] = [block('a'), block('some megabytes '.repeat(200_000))]
+      const batch = tested.store.openBatch()
+      const sent = async (named: VerifiedObject, { bytes }: VerifiedObject) => {
+        const coming = batch.begin(named.ref)
+        for (let at = 0; at < bytes.byteLength; at += 65_536) coming.write(bytes.subarray(at, at + 65_536))
+        await coming.end()
+      }
+      await t.rejects(sent(small, large), { name: 'NotWhatItsNameSays' })
+      await sent(large, large)
+      batch.begin(small.ref).write(small.bytes) // and never ends
+      await batch.commit(signal())
+      await batch.discard()
+      t.strictSame(await listed(tested.store), [large.ref.id])
+      t.equal(await countWhole(tested.store, [large]), 1)
+      const again = tested.store.openBatch()
+      const coming = again.begin(large.ref)
+      coming.write(Buffer.from('it is here, and whole'))
+      await coming.end()
+      await again.commit(signal())
+      t.equal(await countWhole(tested.store, [large]), 1)
+    },
+  )
+
+  t.test(`${name}: a block in parts replaces one that is damaged, and is dropped with its batch`, async t => {
+    await using tested = await make()
+    await store(tested.store, content)
+    tested.damage(content.ref, Buffer.from('bad'))
+    for (const kept of [false, true]) {
+      const batch = tested.store.openBatch()
+      const coming = batch.begin(content.ref)
+      coming.write(content.bytes)
+      await coming.end()
+      await (kept ? batch.commit(signal()) : batch.discard())
+      t.equal(await countWhole(tested.store, [content]), Number(kept))
+    }
+  })
+
   t.test(`${name}: each object is listed under its own kind and library`, async t => {
     await using tested = await make()
     const elsewhere = block('of another library', OTHER_REPO)
