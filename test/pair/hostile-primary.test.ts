@@ -1,24 +1,18 @@
 /** A primary that has the token and means harm: it can withhold, but not damage what is here, nor fill or stop the backup daemon. */
 
-import { hash, randomUUID } from 'node:crypto'
-import { existsSync, readFileSync, readdirSync } from 'node:fs'
-import { join, relative } from 'node:path'
+import { existsSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { deflateSync, zstdCompressSync } from 'node:zlib'
 import t from 'tap'
 import { deflateFs, encodeFs } from '../../src/shared/seafile/encode.js'
-import { ID_BYTES, parseBlockId } from '../../src/shared/ids.js'
-import { FRAME, encodeBlockRef, frameHeader } from '../../src/shared/wire/frames.js'
-import { DIGEST, FakePrimary, rowsOf } from '../support/fake-primary.js'
+import { FRAME } from '../../src/shared/wire/frames.js'
+import { DIGEST, rowsOf } from '../support/fake-primary.js'
 import { residentMb } from '../support/hostile-sockets.js'
 import { DIR_MODE, entry, idOf } from '../support/objects.js'
-import { Pair } from '../support/pair.js'
+import { NOTHING, commitOf, expectGoodObjects, filesOf, newRepo, outcome, takenOver } from '../support/taken-over.js'
 import type { CommitId, RepoId } from '../../src/shared/ids.js'
-import type { Test } from 'tap'
 import type { Answer, Lie } from '../support/fake-primary.js'
-
-const NOTHING = '0'.repeat(40)
-const newRepo = () => randomUUID() as RepoId
+import type { MadeUp } from '../support/taken-over.js'
 
 /** A few bytes of zstd that stand for a gigabyte, as a packed chunk. */
 function packedBomb(): Buffer {
@@ -26,17 +20,6 @@ function packedBomb(): Buffer {
   const header = Buffer.from([1, 0, 0, 0, 0])
   header.writeUInt32BE(bytes.byteLength, 1)
   return Buffer.concat([header, bytes])
-}
-
-interface MadeUp {
-  readonly id: string
-  readonly bytes: Buffer
-}
-
-function commitOf(repo: RepoId, name: string, rootId: string, more: object = {}): MadeUp {
-  const id = idOf(name)
-  const json = { commit_id: id, repo_id: repo, root_id: rootId, parent_id: null, second_parent_id: null, ctime: 1 }
-  return { id, bytes: Buffer.from(JSON.stringify({ ...json, ...more })) }
 }
 
 function dirOf(...children: readonly (readonly [name: string, id: string])[]): MadeUp {
@@ -82,66 +65,6 @@ const endless = (repo: RepoId, act: (answer: Answer) => Promise<void>): Lie => (
     while (answer.open) await act(answer)
   },
 })
-
-/** Every file of a directory by its path, as a digest. */
-function filesOf(dir: string): Map<string, string> {
-  const paths = readdirSync(dir, { recursive: true, withFileTypes: true }).filter(file => file.isFile())
-  return new Map(
-    paths.map(file => {
-      const path = join(file.parentPath, file.name)
-      return [relative(dir, path), existsSync(path) ? hash('sha1', readFileSync(path), 'hex') : '']
-    }),
-  )
-}
-
-interface Stage extends AsyncDisposable {
-  readonly pair: Pair
-  readonly fake: FakePrimary
-  /** A library that was copied while the primary was good: its commits, oldest first. */
-  readonly repo: RepoId
-  readonly commits: readonly string[]
-  readonly objects: Map<string, string>
-}
-
-/** A pair that worked until its primary was taken over. */
-async function takenOver(): Promise<Stage> {
-  const pair = await Pair.start()
-  const fake = await FakePrimary.start()
-  const writer = await pair.writer()
-  const repo = await writer.createLibrary({ name: 'Good', owner: 'jo@example.com' })
-  const commits: string[] = []
-  const now = Math.floor(Date.now() / 1000)
-  for (let n = 0; n < 3; n++) {
-    const change = { op: 'put', path: `/${n}.txt`, content: Buffer.from(`text ${n}`) } as const
-    commits.push(await writer.commit(repo, [change], { ctime: now - 300 + 60 * n }))
-  }
-  await pair.settle()
-  await pair.primary.process?.stop()
-  const objects = filesOf(join(pair.backup.dataDir, 'storage'))
-  pair.primary.relay.target = fake.port
-  fake.more = [{ repo, head: commits.at(-1) as CommitId, digest: DIGEST }]
-  const dispose = async () => {
-    await pair[Symbol.asyncDispose]()
-    await fake[Symbol.asyncDispose]()
-  }
-  return { pair, fake, repo, commits, objects, [Symbol.asyncDispose]: dispose }
-}
-
-function expectGoodObjects(t: Test, { pair, objects }: Stage): void {
-  const now = filesOf(join(pair.backup.dataDir, 'storage'))
-  for (const [path, digest] of objects) t.equal(now.get(path), digest, `${path} is as it was`)
-}
-
-/** Sweeps, and resolves to the code with which the library failed; 'synchronized' when it did not. */
-async function outcome(pair: Pair, repo: RepoId): Promise<string> {
-  let code = ''
-  await pair.until(`${repo} judged`, async () => {
-    const library = await pair.library(repo)
-    code = library?.state === 'synchronized' ? 'synchronized' : (library?.failure?.code ?? '')
-    return code !== ''
-  })
-  return code
-}
 
 const DEEP = 10_000
 
@@ -320,72 +243,6 @@ t.test(
     fake.lies.set(later, oneCommit(later, commitOf(later, 'later', NOTHING), []))
     void pair.sync(null).catch(() => {})
     t.equal(await outcome(pair, later), 'synchronized')
-    expectGoodObjects(t, stage)
-  },
-)
-
-/** A file of one large block, which is named and asked for; `send` answers. */
-function oneLargeBlock(repo: RepoId, block: string, send: (answer: Answer) => Promise<void>): Lie {
-  const { id, json } = encodeFs({ type: 'file', size: LARGE_BYTES, blocks: [parseBlockId(block)] })
-  const file = { id, bytes: deflateFs(json) }
-  const { id: root, json: rootJson } = encodeFs({ type: 'dir', entries: [entry('film.mkv', id)] })
-  const commit = commitOf(repo, `commit of ${block}`, root)
-  return {
-    head: commit.id,
-    async delta(answer) {
-      await answer.library(rowsOf(repo, commit.id))
-      await answer.object(FRAME.commit, commit.id, commit.bytes)
-      await answer.frame(FRAME.trees)
-      await answer.frame(FRAME.tree, Buffer.from(commit.id, 'hex'))
-      for (const one of [{ id: root, bytes: deflateFs(rootJson) }, file])
-        await answer.object(FRAME.fs, one.id, one.bytes)
-      await answer.frame(FRAME.blockRef, encodeBlockRef(block, LARGE_BYTES))
-      await answer.end()
-    },
-    objects: send,
-  }
-}
-
-const LARGE_BYTES = 3_000_000
-
-t.test(
-  'hostile primary: of a large block that is another, or breaks off, nothing stays, and it is asked for again',
-  async t => {
-    await using stage = await takenOver()
-    const { pair, fake } = stage
-    const temp = join(pair.backup.dataDir, 'tmpfiles', 'seaf-backup')
-    const bytes = Buffer.alloc(LARGE_BYTES, 'a film')
-    const id = hash('sha1', bytes, 'hex')
-    const other = idOf('a film that nobody has')
-    const [wrong, cut] = [newRepo(), newRepo()]
-    fake.lies.set(
-      wrong,
-      oneLargeBlock(wrong, other, async answer => {
-        await answer.object(FRAME.block, other, Buffer.alloc(LARGE_BYTES, 'another'))
-        await answer.end()
-      }),
-    )
-    let asked = 0
-    fake.lies.set(
-      cut,
-      oneLargeBlock(cut, id, async answer => {
-        if (asked++ > 0) {
-          await answer.object(FRAME.block, id, bytes)
-          return answer.end()
-        }
-        const frame = Buffer.concat([frameHeader(FRAME.block, ID_BYTES + LARGE_BYTES), Buffer.from(id, 'hex'), bytes])
-        await answer.raw(frame.subarray(0, LARGE_BYTES / 2))
-        answer.cut()
-      }),
-    )
-    await pair.sync(null)
-    t.equal(await outcome(pair, wrong), 'OBJECT_CORRUPT')
-    await pair.until('asked again', async () => (await pair.library(cut))?.state === 'synchronized')
-    t.ok(asked > 1)
-    const stored = (repo: RepoId, block: string) =>
-      existsSync(join(pair.backup.dataDir, 'storage/blocks', repo, block.slice(0, 2), block.slice(2)))
-    t.strictSame([stored(wrong, other), stored(cut, id)], [false, true])
-    t.strictSame(readdirSync(temp), [])
     expectGoodObjects(t, stage)
   },
 )
