@@ -21,4 +21,5 @@ export interface PeerCopy extends AsyncDisposable {
 export const PEERS_DO_WITHOUT =
   'No peer fsyncs, none verifies what it copied against a name that was there before, and none keeps rows and objects ' +
   'together; the column "with sync" adds one `sync -f` of the file system. Ours is verified object by object, durable, ' +
-  'and in the database when its time ends.'
+  'and in the database when its time ends. "Written alone" is no copy: files of those sizes, made durable and renamed as ' +
+  'ours are, by two processes that read, send and verify nothing.'
