@@ -13,6 +13,7 @@ import { closeSync, existsSync, fsync, openSync } from 'node:fs'
 import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { asItsDirectory } from '../owner.js'
+import { NextRun } from '../next-run.js'
 import { BackupError, systemCode } from '../errors.js'
 import type { ErrorCode } from '../errors.js'
 
@@ -75,8 +76,21 @@ const SYNC_MS_MAX = 15 * 60_000
 /** By its path: a name would be looked for in one place after the other, each time anew. */
 const SYNC = ['/usr/bin/sync', '/bin/sync'].find(path => existsSync(path)) ?? 'sync'
 
-/** Everything written so far to the filesystem that holds `path` is durable when it resolves (syncfs(2) by coreutils). */
+/** By the path that was asked for. */
+const syncs = new Map<string, NextRun>()
+
+/**
+ * Everything written so far to the filesystem that holds `path` is durable when it resolves (syncfs(2) by coreutils). Who
+ * asks while one runs, of one thread, shares the next: twenty libraries that end their batches at once need one, and each
+ * writes all that others have left to be written too.
+ */
 export function syncFilesystem(path: string): Promise<void> {
+  let sync = syncs.get(path)
+  if (!sync) syncs.set(path, (sync = new NextRun(() => runSync(path))))
+  return sync.ask()
+}
+
+function runSync(path: string): Promise<void> {
   return new Promise((resolve, reject) => {
     const child = spawn(SYNC, ['-f', path], { stdio: ['ignore', 'ignore', 'pipe'], timeout: SYNC_MS_MAX })
     let stderr = ''
