@@ -13,6 +13,7 @@ import { lockState } from '../shared/state-lock.js'
 import { DiskObjectReader } from '../shared/store/disk-object-store.js'
 import { backoffMs, sleep } from '../shared/timing.js'
 import { authKeys } from '../shared/wire/auth.js'
+import { openBinlog } from './binlog/open-binlog.js'
 import { openChangeSource } from './changes/open-change-source.js'
 import { openDumpSource } from './dump/open-dump-source.js'
 import { Fence } from './fence.js'
@@ -51,6 +52,7 @@ export async function runPrimary(config: PrimaryConfig, log: Log, signal: AbortS
       objects: new DiskObjectReader(config.dataDir),
       pool,
       dump: dumpSender(openDumpSource(config)),
+      binlog: openBinlog(config.database),
       fence,
       rate,
       cpu: new CpuLimit(config.maxCpu),

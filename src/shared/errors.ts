@@ -64,7 +64,9 @@ const DISPOSITIONS = {
   LIBRARY_GONE: 'operator',
   /** Seafile's databases could not be dumped: the tool is missing, was refused, or ended with an error or a warning. */
   DUMP_FAILED: 'retry',
-  /** A dump that is kept here is not what was written. */
+  /** The primary's binlog cannot be archived: it keeps none, or its account may not read it. */
+  BINLOG_UNAVAILABLE: 'retry',
+  /** A dump that is kept here, or the archive of the binlog, is not what was written. */
   DUMP_DAMAGED: 'operator',
   /** The command named no dump that is kept here. */
   DUMP_UNKNOWN: 'usage',

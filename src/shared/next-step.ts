@@ -36,6 +36,8 @@ const STEPS: Readonly<Record<ErrorCode, string>> = {
   DATABASE_SCHEMA: DATABASE,
   DUMP_FAILED:
     'mend on the primary what the message names; it is tried again by itself, or at once: seaf-backup-cmd dumps now',
+  BINLOG_UNAVAILABLE:
+    'change on the primary what the message names; until then the tables are as old as the newest dump after a restore',
   DUMP_DAMAGED: 'look into the kernel log of the backup, and take another one: seaf-backup-cmd dumps now',
   PROMOTED: 'stop Seafile on the old primary for good; set up a new backup of the new one',
   PROMOTION_STOPPED: 'see what is not certain: seaf-backup-cmd promote --check',

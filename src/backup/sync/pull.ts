@@ -222,7 +222,10 @@ class Pull implements AsyncDisposable {
       case FRAME.part:
       case FRAME.dumped:
       case FRAME.failed:
-        throw broken('a dump of the database for objects')
+      case FRAME.binlog:
+      case FRAME.logFile:
+      case FRAME.logged:
+        throw broken('what is of the database for objects')
     }
   }
 

@@ -16,6 +16,10 @@ const CONNECT_MS_MAX = 10_000
 /** A server that stalls for longer is as good as gone: the connection is given up and made anew. */
 const ANSWER_MS_MAX = 10_000
 
+const TOLD_AT_ONCE = 'to be told of changes at once'
+/** MySQL counts it in the size of an encrypted file, and in no position. */
+const ENCRYPTION_HEADER_BYTES = 512
+
 /** Reading the binlog is not possible, for a reason that stays until somebody acts. */
 export class BinlogUnavailable extends Error {
   override readonly name = 'BinlogUnavailable'
@@ -38,8 +42,8 @@ export class BinlogControl implements AsyncDisposable {
     connection.on('error', () => {}) // the next query tells
   }
 
-  /** Throws BinlogUnavailable with what is missing. */
-  static async open(config: MysqlConfig): Promise<BinlogControl> {
+  /** `purpose`: what an account or a server that does not allow it is told to be for. Throws BinlogUnavailable with what is missing. */
+  static async open(config: MysqlConfig, purpose = TOLD_AT_ONCE): Promise<BinlogControl> {
     const connection = await createConnection({ ...connectionOptions(config), rowsAsArray: true })
     try {
       const [[logBin, format, account] = []] = await ask(
@@ -48,11 +52,11 @@ export class BinlogControl implements AsyncDisposable {
       )
       if (Number(logBin) !== 1) {
         throw new BinlogUnavailable(
-          'the database server keeps no binary log; to be told of changes at once set log_bin in its configuration',
+          `the database server keeps no binary log; ${purpose} set log_bin in its configuration`,
         )
       }
-      await expectGrants(connection, String(account))
-      await expectReadableTransactions(connection)
+      await expectGrants(connection, String(account), purpose)
+      await expectReadableTransactions(connection, purpose)
       return new BinlogControl(connection, String(format).toUpperCase())
     } catch (error) {
       await connection.end().catch(() => connection.destroy())
@@ -60,10 +64,18 @@ export class BinlogControl implements AsyncDisposable {
     }
   }
 
-  /** Oldest file first; the last one is being written. */
+  /** Oldest file first; the last one is being written. `size`: the position of its end. */
   async files(): Promise<{ readonly file: string; readonly size: number }[]> {
     const rows = await ask(this.connection, 'SHOW BINARY LOGS')
-    return rows.map(([file, size]) => ({ file: String(file), size: Number(size) }))
+    return rows.map(([file, size, encrypted]) => ({
+      file: String(file),
+      size: Number(size) - (encrypted === 'Yes' ? ENCRYPTION_HEADER_BYTES : 0),
+    }))
+  }
+
+  /** The first row of the answer. */
+  async row(sql: string): Promise<unknown[]> {
+    return (await ask(this.connection, sql))[0] ?? []
   }
 
   async end(): Promise<BinlogPosition> {
@@ -88,23 +100,23 @@ const NEEDED = [
   { grant: 'REPLICATION CLIENT', names: ['REPLICATION CLIENT', 'BINLOG MONITOR'] },
 ] as const
 
-async function expectGrants(connection: Connection, account: string): Promise<void> {
+async function expectGrants(connection: Connection, account: string, purpose: string): Promise<void> {
   const held = new Set((await ask(connection, 'SHOW GRANTS')).flatMap(([grant]) => globalPrivileges(String(grant))))
   if (held.has('ALL PRIVILEGES')) return
   const missing = NEEDED.filter(({ names }) => !names.some(name => held.has(name))).map(({ grant }) => grant)
   if (missing.length === 0) return
   throw new BinlogUnavailable(
-    `the account ${account} lacks ${missing.join(' and ')}; to be told of changes at once: ` +
+    `the account ${account} lacks ${missing.join(' and ')}; ${purpose}: ` +
       `GRANT ${missing.join(', ')} ON *.* TO ${grantee(account)}`,
   )
 }
 
 /** MySQL can pack a transaction into one event, which our reader cannot unpack. MariaDB has no such variable. */
-async function expectReadableTransactions(connection: Connection): Promise<void> {
+async function expectReadableTransactions(connection: Connection, purpose: string): Promise<void> {
   const [[, packed] = []] = await ask(connection, "SHOW GLOBAL VARIABLES LIKE 'binlog_transaction_compression'")
   if (packed !== 'ON') return
   throw new BinlogUnavailable(
-    'the server compresses transactions in its binary log; to be told of changes at once set binlog_transaction_compression = OFF',
+    `the server compresses transactions in its binary log; ${purpose} set binlog_transaction_compression = OFF`,
   )
 }
 

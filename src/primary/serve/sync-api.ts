@@ -18,6 +18,7 @@ import {
   answerProof,
   streamMac,
 } from '../../shared/wire/auth.js'
+import { decodeBinlogRequest } from '../../shared/wire/binlog-messages.js'
 import { listen, peerAddress, readBody } from '../../shared/wire/listener.js'
 import {
   PACKING_HEADER,
@@ -27,6 +28,7 @@ import {
   decodeObjectsRequest,
   encodeListing,
 } from '../../shared/wire/sync-messages.js'
+import { sendBinlog } from './send-binlog.js'
 import { libraryFrame, listingWithConf, truncateTimeOf } from './library-rules.js'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { CatalogReader, LibraryRead } from '../../shared/catalog/catalog.js'
@@ -35,6 +37,7 @@ import type { Log } from '../../shared/log.js'
 import type { AuthKeys, ProvenRequest } from '../../shared/wire/auth.js'
 import type { Listener, ListenOptions } from '../../shared/wire/listener.js'
 import type { DiskObjectReader } from '../../shared/store/disk-object-store.js'
+import type { ReadBinlog } from '../binlog/read-binlog.js'
 import type { DeltaPool, WorkerJob } from './delta-pool.js'
 import type { Fence } from '../fence.js'
 import type { CpuLimit } from './cpu-limit.js'
@@ -47,6 +50,7 @@ export interface SyncApiParts {
   readonly objects: DiskObjectReader
   readonly pool: DeltaPool
   readonly dump: SendDump
+  readonly binlog: ReadBinlog
   readonly fence: Fence
   readonly rate: RateLimit
   readonly cpu: CpuLimit
@@ -74,6 +78,7 @@ const STATUS: Partial<Record<string, number>> = {
   PROTOCOL_BROKEN: 400,
   DATABASE_DOWN: 503,
   DATABASE_REFUSED: 503,
+  BINLOG_UNAVAILABLE: 503,
 }
 
 export function startSyncApi(options: ListenOptions, parts: SyncApiParts): Promise<Listener> {
@@ -141,6 +146,8 @@ function refuse(response: ServerResponse, { error, address, proven, parts, failu
   const fields = { peer: address, code: coded.code, reason: coded.message }
   if (coded.code === 'TOKEN_MISMATCH') {
     if (failures.failed(address)) parts.log.warn(fields, 'request refused')
+  } else if (coded.code === 'BINLOG_UNAVAILABLE') {
+    // asked for again and again, and said where it matters: in the backup's status
   } else if (coded.code === 'INTERNAL') parts.log.error({ ...fields, err: error }, 'request failed')
   else parts.log.warn(fields, 'request not answered')
   if (response.headersSent) return void response.destroy() // a stream that is cut has no END: the backup sees it
@@ -178,6 +185,8 @@ async function route(exchange: Exchange, parts: SyncApiParts): Promise<void> {
       return sendObjects(exchange, parts)
     case 'POST /v1/dump':
       return sendDump(exchange, parts)
+    case 'POST /v1/binlog':
+      return answerBinlog(exchange, parts)
     default:
       throw new BackupError('BAD_REQUEST', `answer: there is no ${request.method} ${String(request.url).slice(0, 80)}`)
   }
@@ -236,6 +245,13 @@ async function sendDump(exchange: Exchange, parts: SyncApiParts): Promise<void> 
   const { response, proven, signal } = exchange
   const write = beginStream(exchange, parts)
   await parts.dump(streamMac(proven.key, proven.nonce), write, signal)
+  response.end()
+}
+
+async function answerBinlog(exchange: Exchange, parts: SyncApiParts): Promise<void> {
+  const { response, proven, body, signal } = exchange
+  const next = await parts.binlog(decodeBinlogRequest(body), signal)
+  await sendBinlog(next, streamMac(proven.key, proven.nonce), beginStream(exchange, parts))
   response.end()
 }
 

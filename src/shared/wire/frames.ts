@@ -11,6 +11,7 @@
  *   TREE      id (20): the tree of this commit begins
  *   ALIVE     empty: the sender is working; nothing to send yet
  *   DUMP PART DUMPED FAILED  of a dump of the database: dump-messages.ts
+ *   BINLOG LOG_FILE LOGGED   of its binlog: binlog-messages.ts
  *   END       JSON, last: totals, and a MAC over all frames whose content does not prove itself
  *
  * A stream that ends without END was cut, by the network or by an error at the sender.
@@ -38,6 +39,9 @@ export const FRAME = {
   part: 12,
   dumped: 13,
   failed: 14,
+  binlog: 15,
+  logFile: 16,
+  logged: 17,
 } as const
 
 export type FrameType = (typeof FRAME)[keyof typeof FRAME]

@@ -7,6 +7,7 @@
  *     POST /v1/delta   DeltaRequest     -> frames, in chunks (chunks.ts): LIBRARY, COMMIT..., TREES, (TREE objects...)..., END
  *     POST /v1/objects ObjectsRequest   -> frames, in chunks: objects or ABSENT in the order asked, END
  *     POST /v1/dump                     -> frames, in chunks: a dump of the database (dump-messages.ts), END
+ *     POST /v1/binlog  BinlogRequest    -> frames, in chunks: the next of the database's binlog (binlog-messages.ts), END
  *
  * Everything received is parsed here once and bounded; past this module it is trusted to be of its shape.
  */
@@ -155,6 +156,7 @@ export function decodeRemoteError(payload: Buffer, who: 'primary' | 'backup' = '
     'LIBRARY_GONE',
     'STOPPING',
     'DUMP_FAILED',
+    'BINLOG_UNAVAILABLE',
     'PROMOTED',
   ])
   return new BackupError(ours.has(code) ? code : 'PRIMARY_FAILED', `the ${who} says: ${message}`, { code })
