@@ -123,6 +123,15 @@ export class Section {
     return new URL('http://invalid.invalid')
   }
 
+  /** One of these, the first by default; upper and lower case are the same. */
+  word<const T extends string>(key: string, words: readonly [T, ...T[]]): T {
+    const text = this.text(key)
+    if (text === undefined) return words[0]
+    const word = words.find(one => one === text.toLowerCase())
+    if (word === undefined) this.problem(key, `must be ${words.join(' or ')}`, text)
+    return word ?? words[0]
+  }
+
   /** Separated by commas or spaces; null when the key is not set. */
   names(key: string): readonly string[] | null {
     const text = this.text(key)

@@ -48,6 +48,8 @@ export interface PrimaryConfig extends CommonConfig {
   readonly maxCpu: number
   /** What is dumped besides Seafile's own database: names, or with SQLite paths below Seafile's directory. Null: as usual. */
   readonly databases: readonly string[] | null
+  /** A dump may lock the tables for writing for a moment, where its position in the binlog cannot be had otherwise. */
+  readonly dumpLock: boolean
 }
 
 export interface BackupConfig extends CommonConfig {
@@ -104,7 +106,7 @@ const PORT = { min: 1, max: 65_535, default: 3306, unit: 'a port', whole: true }
 export const BACKUP_KEYS: ReadonlySet<string> = new Set(
   `backup_url primary_url sync_token sync_poll_interval listen tls_cert tls_key ca_file workers max_rate
   max_cpu heads_poll_interval rpo databases dump_schedule dump_timezone keep_hourly keep_daily keep_weekly keep_monthly
-  keep_yearly`.split(/\s+/),
+  keep_yearly dump_lock`.split(/\s+/),
 )
 
 /** @throws BackupError CONFIG_INVALID with every problem of the file */
@@ -115,6 +117,7 @@ export function readPrimaryConfig(flags: DirectoryFlags, env: Environment = proc
     headsPollIntervalMs: Math.round(1000 * backup.number('heads_poll_interval', HEADS_POLL_SECONDS)),
     maxCpu: backup.number('max_cpu', MAX_CPU),
     databases: backup.names('databases'),
+    dumpLock: backup.word('dump_lock', ['no', 'yes']) === 'yes',
   }))
 }
 

@@ -19,6 +19,8 @@ const partName = fc.constantFrom('tables.sql', 'seafile-data/seafile.db', 'ccnet
 const engine = fc.constantFrom('mysql' as const, 'sqlite' as const)
 const words = fc.array(word, { maxLength: 4 })
 
+const logName = fc.constantFrom('mysql-bin.000042', 'a', 'bin log.1')
+
 const header: fc.Arbitrary<DumpHeader> = record({ engine, server: word, tool: word, databases: words, absent: words })
 const part: fc.Arbitrary<DumpPart> = record({ name: partName })
 const dump = record({ id: word, at: count, bytes: count, tables: count, rows: count })
@@ -41,6 +43,7 @@ const manifest: fc.Arbitrary<Dump & { readonly version: number }> = record({
   cause: fc.constantFrom('schedule' as const, 'manual' as const),
   parts: fc.array(record({ name: partName, bytes: count, sha256: fc.constant('ab'.repeat(32)) }), { maxLength: 3 }),
   tables: fc.array(record({ database: word, table: word, rows: count }), { maxLength: 3 }),
+  position: fc.option(record({ file: logName, offset: count })),
 })
 
 const isCount = (value: unknown): boolean => typeof value === 'number' && Number.isSafeInteger(value) && value >= 0

@@ -188,7 +188,7 @@ async function readAlone(
   signal: AbortSignal,
 ): Promise<void> {
   using held = store.hold(dump)
-  const tables = await readDump({ ...dump, dir: held.dir }, scratch, signal)
+  const { tables } = await readDump({ ...dump, dir: held.dir }, scratch, signal)
   compareRows(findings, dump, new Map(tables.map(table => [key(table), table.rows])))
 }
 

@@ -10,7 +10,7 @@ import type { DumpStore } from './dump-store.js'
 export async function damageOf(store: DumpStore, dump: Dump, signal: AbortSignal): Promise<string | null> {
   using scratch = store.scratch(dump.id)
   try {
-    const tables = await readDump(store.onDisk(dump), scratch.dir, signal)
+    const { tables } = await readDump(store.onDisk(dump), scratch.dir, signal)
     const rows = tables.reduce((sum, table) => sum + table.rows, 0)
     return rows === rowsOf(dump) ? null : `it has ${rows} rows, and ${rowsOf(dump)} were counted when it came`
   } catch (error) {

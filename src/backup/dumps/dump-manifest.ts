@@ -1,8 +1,9 @@
 /** What is known of a dump that is kept here: `manifest.json` beside its parts, written once and never changed. */
 
 import { BackupError, reason } from '../../shared/errors.js'
+import { isLogName } from '../../shared/wire/binlog-messages.js'
 import { DUMP_PARTS_MAX, isPartName } from '../../shared/wire/dump-messages.js'
-import { fields, list, number, oneOf, text } from '../../shared/wire/json-fields.js'
+import { fields, list, nullable, number, oneOf, text } from '../../shared/wire/json-fields.js'
 import type { DumpHeader } from '../../shared/wire/dump-messages.js'
 
 export interface KeptPart {
@@ -20,6 +21,19 @@ export interface TableCount {
   readonly rows: number
 }
 
+/** Where in the binlog of the primary its snapshot lies: what is logged from there on is not in it. */
+export interface DumpPosition {
+  readonly file: string
+  /** Bytes. */
+  readonly offset: number
+}
+
+/** What is found when a dump is read. */
+export interface DumpContents {
+  readonly tables: readonly TableCount[]
+  readonly position: DumpPosition | null
+}
+
 export interface Dump extends DumpHeader {
   /** When it was asked for, as 20261121T140310Z; `-2` and so on follows in the same second. */
   readonly id: string
@@ -30,6 +44,8 @@ export interface Dump extends DumpHeader {
   readonly parts: readonly KeptPart[]
   /** Counted in what was written here. */
   readonly tables: readonly TableCount[]
+  /** Null: it does not say; SQLite, a server without a binlog, or a dump of before it was asked for. */
+  readonly position: DumpPosition | null
 }
 
 const VERSION = 1
@@ -60,6 +76,7 @@ export function decodeManifest(id: string, bytes: Buffer): Dump {
       cause: oneOf(json['cause'], 'cause', ['schedule', 'manual']),
       parts: list(json['parts'], 'parts', keptPart).slice(0, DUMP_PARTS_MAX),
       tables: list(json['tables'], 'tables', tableCount),
+      position: nullable(json['position'] ?? null, dumpPosition),
     }
   } catch (error) {
     const why = error instanceof SyntaxError ? 'it is not JSON' : reason(error)
@@ -77,6 +94,12 @@ function keptPart(value: unknown): KeptPart {
 function tableCount(value: unknown): TableCount {
   const { database, table, rows } = fields(value, 'table')
   return { database: text(database, 'database'), table: text(table, 'table'), rows: count(rows, 'rows') }
+}
+
+function dumpPosition(value: unknown): DumpPosition {
+  const { file, offset } = fields(value, 'position')
+  if (!isLogName(file)) throw new TypeError('the position is in no file')
+  return { file, offset: count(offset, 'offset') }
 }
 
 function count(value: unknown, name: string): number {

@@ -3,7 +3,7 @@
 import { Worker } from 'node:worker_threads'
 import { BackupError } from '../../shared/errors.js'
 import type { ErrorCode } from '../../shared/errors.js'
-import type { TableCount } from './dump-manifest.js'
+import type { DumpContents } from './dump-manifest.js'
 import type { DumpOnDisk } from './read-dump.js'
 
 export interface ReadingOrder {
@@ -11,11 +11,10 @@ export interface ReadingOrder {
   readonly scratch: string
 }
 
-export type ReadingAnswer =
-  { readonly tables: readonly TableCount[] } | { readonly code: ErrorCode; readonly message: string }
+export type ReadingAnswer = { readonly contents: DumpContents } | { readonly code: ErrorCode; readonly message: string }
 
 /** As `readDump`. When it settles, the thread has ended. */
-export async function readApart(order: ReadingOrder, signal: AbortSignal): Promise<readonly TableCount[]> {
+export async function readApart(order: ReadingOrder, signal: AbortSignal): Promise<DumpContents> {
   signal.throwIfAborted()
   const settle: { abort?: () => void } = {}
   const worker = new Worker(new URL('./reading-thread.js', import.meta.url), { workerData: order })
@@ -27,7 +26,7 @@ export async function readApart(order: ReadingOrder, signal: AbortSignal): Promi
       worker.once('error', reject)
       worker.once('exit', () => reject(new Error('the thread that reads a dump ended')))
     })
-    if ('tables' in answer) return answer.tables
+    if ('contents' in answer) return answer.contents
     throw new BackupError(answer.code, answer.message)
   } finally {
     if (settle.abort) signal.removeEventListener('abort', settle.abort)

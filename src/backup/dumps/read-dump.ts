@@ -13,7 +13,7 @@ import { storeError } from '../../shared/store/durable-file.js'
 import { SqlRows } from './sql-rows.js'
 import { sqliteRows } from './sqlite-rows.js'
 import type { DumpEngine } from '../../shared/wire/dump-messages.js'
-import type { KeptPart, TableCount } from './dump-manifest.js'
+import type { DumpContents, DumpPosition, KeptPart, TableCount } from './dump-manifest.js'
 
 /** What zstd may ask for in memory: 8 MiB is the most that the agent's level uses. */
 const UNPACKING = { params: { [constants.ZSTD_d_windowLogMax]: 23 } }
@@ -65,16 +65,19 @@ export async function unpackPart(
 }
 
 /** Reads all of it. `scratch`: a directory for databases that are unpacked to be looked at. @throws BackupError DUMP_DAMAGED */
-export async function readDump(dump: DumpOnDisk, scratch: string, signal: AbortSignal): Promise<TableCount[]> {
+export async function readDump(dump: DumpOnDisk, scratch: string, signal: AbortSignal): Promise<DumpContents> {
   const tables: TableCount[] = []
+  let position: DumpPosition | null = null
   for (const index of dump.parts.keys()) {
     const read = dump.engine === 'mysql' ? readSql : readSqlite
-    tables.push(...(await read(dump, index, scratch, signal)))
+    const found = await read(dump, index, scratch, signal)
+    tables.push(...found.tables)
+    position ??= found.position
   }
-  return tables
+  return { tables, position }
 }
 
-async function readSql(dump: DumpOnDisk, index: number, _scratch: string, signal: AbortSignal): Promise<TableCount[]> {
+async function readSql(dump: DumpOnDisk, index: number, _scratch: string, signal: AbortSignal): Promise<DumpContents> {
   const rows = new SqlRows()
   const sink = new Writable({
     write(chunk: Buffer, _encoding, done) {
@@ -84,7 +87,7 @@ async function readSql(dump: DumpOnDisk, index: number, _scratch: string, signal
   })
   await unpackPart(dump, index, sink, signal)
   if (!rows.completed) throw damaged(dump, dump.parts[index], 'it does not end as the dump tool ends one')
-  return rows.tables()
+  return { tables: rows.tables(), position: rows.position() }
 }
 
 async function readSqlite(
@@ -92,13 +95,13 @@ async function readSqlite(
   index: number,
   scratch: string,
   signal: AbortSignal,
-): Promise<TableCount[]> {
+): Promise<DumpContents> {
   const path = join(scratch, `${index}.db`)
   const part = dump.parts[index]
   try {
     await unpackPart(dump, index, createWriteStream(path, { mode: 0o600 }), signal)
     try {
-      return sqliteRows(path, part?.name ?? '')
+      return { tables: sqliteRows(path, part?.name ?? ''), position: null }
     } catch (error) {
       // a disk that fails says nothing of the dump
       if (isOfDisk(error)) throw storeError(`look into ${part?.name ?? 'a part'} of dump ${dump.id}`, error)

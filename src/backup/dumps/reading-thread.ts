@@ -9,8 +9,8 @@ const { dump, scratch } = workerData as ReadingOrder
 const never = new AbortController().signal // the thread is ended from outside
 
 try {
-  const tables = await readDump(dump, scratch, never)
-  parentPort?.postMessage({ tables } satisfies ReadingAnswer)
+  const contents = await readDump(dump, scratch, never)
+  parentPort?.postMessage({ contents } satisfies ReadingAnswer)
 } catch (error) {
   const { code, message } = asBackupError(error)
   parentPort?.postMessage({ code, message } satisfies ReadingAnswer)

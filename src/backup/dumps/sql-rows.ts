@@ -1,12 +1,14 @@
 /**
- * Reads what mariadb-dump or mysqldump writes: how many rows each table has, and whether it was written to its end.
+ * Reads what mariadb-dump or mysqldump writes: how many rows each table has, where in the binlog the snapshot lies, and
+ * whether it was written to its end.
  *
  * It follows the tool's own form and is no parser of SQL: statements begin on a
  * line of their own, rows stand in parentheses after VALUES, and nothing but
  * strings can hold a parenthesis. Gigabytes pass through a few kilobytes.
  */
 
-import type { TableCount } from './dump-manifest.js'
+import { isLogName } from '../../shared/wire/binlog-messages.js'
+import type { DumpPosition, TableCount } from './dump-manifest.js'
 
 const [LF, QUOTE, BACKSLASH, OPEN, CLOSE, SEMICOLON] = [0x0a, 0x27, 0x5c, 0x28, 0x29, 0x3b]
 /** Of a line, so much is looked at: names have 64 characters. */
@@ -20,6 +22,9 @@ const CREATE = /^CREATE TABLE `((?:[^`]|``)+)` \(/
 const INSERT = /^INSERT (?:IGNORE )?INTO `((?:[^`]|``)+)`(?: \((?:`(?:[^`]|``)+`,? ?)+\))? VALUES/
 const COMPLETED = /^-- Dump completed/
 const DELIMITER = /^DELIMITER (\S+)/
+/** As the tools write it with --master-data=2 or --source-data=2: before the first table. */
+const POSITION =
+  /^-- CHANGE (?:MASTER|REPLICATION SOURCE) TO (?:MASTER|SOURCE)_LOG_FILE='([^'\\]+)', (?:MASTER|SOURCE)_LOG_POS=(\d{1,15});/
 const NAME = (quoted: string): string => quoted.replaceAll('``', '`')
 
 /** Where in the rows of an INSERT the bytes have ended so far. */
@@ -39,6 +44,7 @@ export class SqlRows {
   #line = ''
   #insert: OpenInsert | undefined
   #completed = false
+  #position: DumpPosition | null = null
 
   push(chunk: Buffer): void {
     for (let at = 0; at < chunk.byteLength;) at = this.#insert ? this.#readRows(chunk, at) : this.#readLine(chunk, at)
@@ -51,6 +57,11 @@ export class SqlRows {
 
   tables(): TableCount[] {
     return [...this.#tables.values()]
+  }
+
+  /** Where in the binlog the snapshot lies, when the dump says so. */
+  position(): DumpPosition | null {
+    return this.#position
   }
 
   /** Where to go on. */
@@ -108,6 +119,7 @@ export class SqlRows {
     this.#line = ''
     if (line === '') return
     this.#completed = COMPLETED.test(line)
+    if (this.#tables.size === 0) this.#position ??= positionIn(line)
     const delimiter = DELIMITER.exec(line)?.[1]
     if (delimiter !== undefined) this.#inBody = delimiter !== ';'
     if (this.#inBody) return
@@ -123,6 +135,12 @@ export class SqlRows {
     if (!count) this.#tables.set(key, (count = { database: this.#database, table, rows: 0 }))
     return count
   }
+}
+
+function positionIn(line: string): DumpPosition | null {
+  const [, name = '', offset = ''] = POSITION.exec(line) ?? []
+  const file = utf8(name)
+  return isLogName(file) ? { file, offset: Number(offset) } : null
 }
 
 /** To the string's end, or the chunk's. Where to go on. */

@@ -52,8 +52,11 @@ export async function takeDump(
   const { header, parts } = await intake.end()
   const { id, dir } = incoming
   using scratch = store.scratch(id)
-  const tables = await readApart({ dump: { id, engine: header.engine, parts, dir }, scratch: scratch.dir }, signal)
-  const dump: Dump = { id, ...header, askedAt, endedAt: now(), cause, parts, tables }
+  const { tables, position } = await readApart(
+    { dump: { id, engine: header.engine, parts, dir }, scratch: scratch.dir },
+    signal,
+  )
+  const dump: Dump = { id, ...header, askedAt, endedAt: now(), cause, parts, tables, position }
   await incoming.complete(dump)
   return dump
 }

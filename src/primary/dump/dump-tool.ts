@@ -35,16 +35,16 @@ export async function findDumpTool(env: NodeJS.ProcessEnv = process.env): Promis
 }
 
 /**
- * One snapshot over all databases. `ignored`: `db.table`. Tablespaces would need the PROCESS privilege, and say nothing
+ * One snapshot over all databases. `ignored`: `db.table`. `withPosition`: a comment says where in the binlog it lies. Tablespaces would need the PROCESS privilege, and say nothing
  * that a restore needs.
  */
 export function dumpArguments(
   tool: DumpTool,
   optionFile: string,
   databases: readonly string[],
-  ignored: readonly string[],
+  { ignored, withPosition }: { readonly ignored: readonly string[]; readonly withPosition: boolean },
 ): string[] {
-  const isMariadb = /mariadb/i.test(tool.version)
+  const isMariadb = isMariadbs(tool)
   return [
     `--defaults-file=${optionFile}`, // first, or it is not obeyed
     '--single-transaction',
@@ -58,10 +58,20 @@ export function dumpArguments(
     '--max-allowed-packet=1G',
     // Oracle's asks for what MariaDB does not have, and would make the copy claim the primary's transactions
     ...(isMariadb ? [] : ['--column-statistics=0', '--set-gtid-purged=OFF']),
+    ...(withPosition ? [`--${namesSource(tool) ? 'source' : 'master'}-data=2`] : []),
     ...ignored.map(table => `--ignore-table=${table}`),
     '--databases',
     ...databases,
   ]
+}
+
+export const isMariadbs = ({ version }: Pick<DumpTool, 'version'>): boolean => /mariadb/i.test(version)
+
+/** Of MySQL's: since 8.0.26 the other word makes it complain. */
+function namesSource(tool: DumpTool): boolean {
+  const [, ...numbers] = / Ver (\d+)\.(\d+)\.(\d+)/.exec(tool.version) ?? []
+  const [major = 0, minor = 0, patch = 0] = numbers.map(Number)
+  return !isMariadbs(tool) && (major > 8 || (major === 8 && (minor > 0 || patch >= 26)))
 }
 
 /** The tool says this of its own name, and nothing of the dump. */

@@ -11,6 +11,7 @@ import { duration } from '../../shared/duration.js'
 import { BackupError, reason } from '../../shared/errors.js'
 import { clientOptions } from '../../shared/mysql-options.js'
 import { CORE_TABLES } from '../../shared/catalog/schema.js'
+import { asksForPosition } from './dump-position.js'
 import { complaints, dumpArguments, findDumpTool } from './dump-tool.js'
 import { expectDumpable } from './mysql-databases.js'
 import type { ChildProcessByStdio } from 'node:child_process'
@@ -34,17 +35,20 @@ export interface MysqlDumpOptions {
   /** Seafile's own first. */
   readonly databases: () => readonly string[]
   readonly stateDir: string
+  /** A dump may lock the tables for writing while it begins, where its position in the binlog cannot be had otherwise. */
+  readonly mayLock: boolean
   /** Default: SILENCE_MS_MAX. */
   readonly silenceMs?: number
 }
 
 export function mysqlDump(options: MysqlDumpOptions): TakeDump {
-  const { database, databases: databasesNow, stateDir, silenceMs = SILENCE_MS_MAX } = options
+  const { database, databases: databasesNow, stateDir, mayLock, silenceMs = SILENCE_MS_MAX } = options
   const optionFile = join(stateDir, 'dump.cnf') // one name: what a killed agent leaves, the next one writes over
   return async (sink, signal) => {
     const tool = await findDumpTool()
     const databases = databasesNow()
     const server = await expectDumpable(database, databases)
+    const withPosition = await asksForPosition(database, { tool, server, mayLock })
     signal.throwIfAborted()
     await sink.header({ engine: 'mysql', server, tool: tool.version, databases, absent: [] })
     await sink.part(TABLES)
@@ -52,7 +56,12 @@ export function mysqlDump(options: MysqlDumpOptions): TakeDump {
     try {
       writeFileSync(optionFile, clientOptions(database), { mode: 0o600, flag: 'wx' })
       const ignored = CORE_TABLES.map(table => `${database.dbName}.${table}`)
-      await runTool(tool, dumpArguments(tool, optionFile, databases, ignored), { sink, silenceMs }, signal)
+      await runTool(
+        tool,
+        dumpArguments(tool, optionFile, databases, { ignored, withPosition }),
+        { sink, silenceMs },
+        signal,
+      )
     } finally {
       rmSync(optionFile, { force: true })
     }

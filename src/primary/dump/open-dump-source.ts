@@ -7,8 +7,14 @@ import type { PrimaryConfig } from '../../shared/config.js'
 import type { TakeDump } from './dump-source.js'
 
 /** Which databases there are is looked at for each dump: a set-up may grow. */
-export function openDumpSource({ database, databases: given, confDir, stateDir }: PrimaryConfig): TakeDump {
+export function openDumpSource({
+  database,
+  databases: given,
+  dumpLock: mayLock,
+  confDir,
+  stateDir,
+}: PrimaryConfig): TakeDump {
   return database.type === 'sqlite'
     ? sqliteDump({ databases: () => sqliteFiles(database.path, given), stateDir })
-    : mysqlDump({ database, databases: () => mysqlDatabases(confDir, database.dbName, given), stateDir })
+    : mysqlDump({ database, databases: () => mysqlDatabases(confDir, database.dbName, given), stateDir, mayLock })
 }

@@ -42,6 +42,7 @@ async function keep(store: DumpStore, at = AT, plain = SQL): Promise<Dump> {
     cause: 'manual',
     parts: [{ name: 'tables.sql', bytes: bytes.byteLength, sha256 }],
     tables: [{ database: 'a', table: 't', rows: 2 }],
+    position: { file: 'mysql-bin.000042', offset: 344 },
   }
   await incoming.complete(dump)
   return dump
@@ -84,7 +85,7 @@ t.test('dumps: a byte that changed, a part cut short and one that is gone are fo
   }
   for (const [harm, act] of Object.entries(harms)) {
     const dump = await keep(store)
-    t.equal((await read(store, dump))[0]?.rows, 2, 'whole before')
+    t.equal((await read(store, dump)).tables[0]?.rows, 2, 'whole before')
     await act(store.partPath(dump.id, 0))
     await t.rejects(read(store, dump), { code: 'DUMP_DAMAGED' }, harm)
   }
@@ -161,7 +162,7 @@ t.test('dumps: one that is let go while a command reads it can be read to its en
   {
     using held = store.hold(dump)
     store.remove(dump.id)
-    t.equal((await readDump({ ...dump, dir: held.dir }, store.dir, never))[0]?.rows, 2)
+    t.equal((await readDump({ ...dump, dir: held.dir }, store.dir, never)).tables[0]?.rows, 2)
   }
   t.strictSame(await readdir(store.dir), [])
   t.throws(() => store.hold(dump), { code: 'DUMP_DAMAGED' })

@@ -22,12 +22,20 @@ t.test('dump tool: one that does not run is named', async t => {
 
 t.test('dump tool: no argument holds a secret, and one snapshot covers all databases', async t => {
   const tool = { path: '/usr/bin/mariadb-dump', version: 'mariadb-dump from 10.11.14-MariaDB' }
-  const args = dumpArguments(tool, '/state/dump.cnf', ['a', 'b'], ['a.Repo'])
+  const args = dumpArguments(tool, '/state/dump.cnf', ['a', 'b'], { ignored: ['a.Repo'], withPosition: true })
   t.equal(args[0], '--defaults-file=/state/dump.cnf')
   t.ok(args.includes('--single-transaction') && args.includes('--hex-blob') && args.includes('--ignore-table=a.Repo'))
   t.strictSame(args.slice(-3), ['--databases', 'a', 'b'])
+  t.ok(args.includes('--master-data=2'))
   t.notOk(args.some(arg => /password|gtid|column-statistics/.test(arg)))
-  const oracles = dumpArguments({ ...tool, version: 'mysqldump  Ver 8.0.36 for Linux' }, '/f', ['a'], [])
+  const oraclesOf = (version: string) =>
+    dumpArguments({ ...tool, version: `mysqldump  Ver ${version} for Linux` }, '/f', ['a'], {
+      ignored: [],
+      withPosition: true,
+    })
+  const oracles = oraclesOf('8.0.36')
+  t.ok(oracles.includes('--source-data=2') && oraclesOf('8.4.3').includes('--source-data=2'))
+  t.ok(oraclesOf('8.0.25').includes('--master-data=2'), 'before it had the other word')
   t.ok(oracles.includes('--column-statistics=0') && oracles.includes('--set-gtid-purged=OFF'))
 })
 
