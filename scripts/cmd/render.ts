@@ -39,6 +39,8 @@ export function renderStatus(report: StatusReport, { verbose }: { verbose: boole
     listBlock('List of libraries failed to sync:', report.failed),
     renderPrimary(report),
     renderDumps(report, verbose),
+    renderBinlog(report, verbose),
+    renderReplica(report, verbose),
     renderDrill(report, verbose),
     verbose ? renderAgents(report) : [],
     ...(verbose ? (report.libraries ?? []).toSorted(byId).map(renderLibrary) : []),
@@ -84,6 +86,35 @@ function renderDumps({ dumps }: StatusReport, verbose: boolean): string[] {
       ? 'none is planned'
       : `the next is due ${dateTime(nextAt)}`
   return [`Dumps of the database: ${kept} kept, ${last}, ${next}`, ...failed]
+}
+
+/** What a restore cannot pass is said at once, and why nothing is archived. */
+function renderBinlog({ binlog }: StatusReport, verbose: boolean): string[] {
+  if (!binlog) return []
+  const { archiving, since, upTo, behindMs, gaps, problem } = binlog
+  const gapLines = gaps.map(
+    ({ at, why }) =>
+      `Archive of the binlog: begun anew ${dateTime(at)}, and no restore passes over that before the next dump: ${plain(why)}`,
+  )
+  const failed = problem
+    ? [`Archive of the binlog: ${plain(problem.message)} (${problem.code})`, `Next step: ${plain(problem.nextStep)}`]
+    : []
+  const shown = problem?.code === 'BINLOG_UNAVAILABLE' && upTo === null && !verbose ? [] : failed
+  if (!verbose) return [...gapLines, ...shown]
+  const reached =
+    upTo === null || since === null
+      ? 'nothing yet'
+      : `all up to ${dateTime(upTo)} by the clock of the primary's database, ${duration(behindMs ?? 0)} behind; without a gap since ${dateTime(since)}`
+  return [`Archive of the binlog: ${archiving ? reached : 'off (binlog_archive)'}`, ...gapLines, ...shown]
+}
+
+/** One that is not well is overdue, and is said there. */
+function renderReplica({ replica }: StatusReport, verbose: boolean): string[] {
+  if (!replica || !verbose) return []
+  const { url, asked, behindSeconds, problem } = replica
+  const behind = behindSeconds === null ? 'how far behind is unknown' : `${duration(1000 * behindSeconds)} behind`
+  const state = asked ? (problem === null ? behind : plain(problem)) : 'not asked yet'
+  return [`Replica ${plain(url)}: ${state}`]
 }
 
 /** A rehearsal that failed is said at once. */

@@ -16,10 +16,9 @@ import { authKeys } from '../shared/wire/auth.js'
 import { startControlApi } from './control/control-api.js'
 import { BackupControl } from './control/backup-control.js'
 import { removeLeftDrill } from './drill/drill-record.js'
-import { DumpDuty } from './dumps/dump-duty.js'
-import { DumpStore } from './dumps/dump-store.js'
 import { Subscriber } from './hints/subscriber.js'
 import { Sweep } from './hints/sweep.js'
+import { OtherTables } from './other-tables.js'
 import { readPromotion } from './promote/promotion.js'
 import { LibraryStates, isBehind } from './state/library-state.js'
 import { startSavingHeard } from './state/save-heard.js'
@@ -78,10 +77,7 @@ export async function runBackup(config: BackupConfig, log: Log, signal: AbortSig
   await using _looking = startLoop(stopping => lookAtCopies(looking, stopping), onDeath)
   await using sweep = new Sweep({ client, states, engine, intervalMs: config.sweepIntervalMs, log, onDeath })
   removeLeftDrill(stateDir)
-  const dumps = new DumpStore(stateDir)
-  dumps.prepare()
-  const { dumpSchedule: schedule, keepDumps: keep } = config
-  await using duty = new DumpDuty({ source: client, store: dumps, schedule, keep, log, onDeath })
+  await using tables = new OtherTables(config, { client, log, onDeath })
   await using subscriber = await Subscriber.start({
     listen: config.listen,
     tls: config.tls,
@@ -97,11 +93,11 @@ export async function runBackup(config: BackupConfig, log: Log, signal: AbortSig
       },
       sweep() {
         sweep.ring()
-        duty.primaryIsBack()
+        tables.primaryIsBack()
       },
     },
   })
-  control.attach({ engine, sweep, subscriber, dumps: duty })
+  control.attach({ engine, sweep, subscriber, tables })
   log.info({ events: subscriber.url, primary: shown(config.primaryUrls), libraries: states.size }, 'backup ready')
 
   await aborted(AbortSignal.any([signal, death.signal]))

@@ -14,11 +14,13 @@ import { BackupError, reason } from './errors.js'
 import { Section } from './config-values.js'
 import { findDirectories } from './directories.js'
 import { parseKeyFile } from './key-file.js'
+import { REPLICA_URL_RULE, parseReplicaUrl } from './replica-url.js'
 import { slotsProblem } from './slots.js'
 import type { ListenAddress } from './config-values.js'
 import type { DatabaseConfig } from './catalog/database-config.js'
 import type { DirectoryFlags, Directories, Environment } from './directories.js'
 import type { KeyFile } from './key-file.js'
+import type { ReplicaAccess } from './replica-url.js'
 
 interface CommonConfig extends Directories {
   readonly database: DatabaseConfig
@@ -62,6 +64,13 @@ export interface BackupConfig extends CommonConfig {
   /** When the other tables are dumped; null: never. */
   readonly dumpSchedule: DumpSchedule | null
   readonly keepDumps: KeepDumps
+  /** Archived wherever the primary has one; false: never. */
+  readonly archiveBinlog: boolean
+  readonly binlogIntervalMs: number
+  /** How long the archive is kept where no dump says from where on it is needed. */
+  readonly keepBinlogMs: number
+  /** MySQL's own replica of the primary, that is watched. */
+  readonly replica: ReplicaAccess | null
 }
 
 /** A cron expression that has been parsed before, and an IANA time zone; null: the host's. */
@@ -99,6 +108,9 @@ const WORKERS = { min: 1, max: 16, default: 2, unit: 'threads', whole: true }
 const MAX_CPU = { min: 5, max: 1600, default: 0, unit: 'percent of one core', whole: true, orZero: true }
 /** Of each, a count; a century of the longest is enough for anybody. */
 const KEEP_DUMPS = { min: 0, max: 10_000, unit: 'dumps', whole: true }
+/** Each time is a connection to the database: not more often than seconds. */
+const BINLOG_SECONDS = { min: 1, max: 3600, default: 5, unit: 'seconds' }
+const KEEP_BINLOG_DAYS = { min: 1, max: 3650, default: 14, unit: 'days', whole: true }
 const KEEP_DAYS = { min: -(2 ** 31), max: 2 ** 31 - 1, default: -1, unit: 'days', whole: true }
 const PORT = { min: 1, max: 65_535, default: 3306, unit: 'a port', whole: true }
 
@@ -106,7 +118,7 @@ const PORT = { min: 1, max: 65_535, default: 3306, unit: 'a port', whole: true }
 export const BACKUP_KEYS: ReadonlySet<string> = new Set(
   `backup_url primary_url sync_token sync_poll_interval listen tls_cert tls_key ca_file workers max_rate
   max_cpu heads_poll_interval rpo databases dump_schedule dump_timezone keep_hourly keep_daily keep_weekly keep_monthly
-  keep_yearly dump_lock`.split(/\s+/),
+  keep_yearly dump_lock binlog_archive binlog_archive_interval keep_binlog_days replica_url`.split(/\s+/),
 )
 
 /** @throws BackupError CONFIG_INVALID with every problem of the file */
@@ -139,6 +151,10 @@ export function readBackupConfig(flags: DirectoryFlags, env: Environment = proce
         monthly: backup.number('keep_monthly', { ...KEEP_DUMPS, default: 12 }),
         yearly: backup.number('keep_yearly', { ...KEEP_DUMPS, default: 2 }),
       }),
+      archiveBinlog: backup.word('binlog_archive', ['auto', 'off']) === 'auto',
+      binlogIntervalMs: Math.round(1000 * backup.number('binlog_archive_interval', BINLOG_SECONDS)),
+      keepBinlogMs: 24 * HOUR_MS * backup.number('keep_binlog_days', KEEP_BINLOG_DAYS),
+      replica: readReplica(backup),
     }
   })
 }
@@ -224,6 +240,15 @@ function readDumpSchedule(backup: Section): DumpSchedule | null {
   if (problem !== undefined)
     backup.problem('dump_schedule', `must be a cron expression, as 0 * * * *, or off: ${problem}`, pattern)
   return Object.freeze({ pattern, timeZone })
+}
+
+/** A password may be in it: no problem repeats it. */
+function readReplica(backup: Section): ReplicaAccess | null {
+  const text = backup.text('replica_url')
+  if (text === undefined) return null
+  const access = parseReplicaUrl(text)
+  if (!access) backup.problem('replica_url', REPLICA_URL_RULE)
+  return access ?? null
 }
 
 function readKeepDays(history: Section): number | null {

@@ -1,5 +1,6 @@
 /** Every decoder of the product that reads what somebody else wrote. */
 
+import { BINLOG_DECODERS } from './binlog-decoders.js'
 import { CHUNK_DECODER } from './chunk-decoder.js'
 import { CONTROL_DECODERS } from './control-decoders.js'
 import { DATA_DECODERS } from './data-decoders.js'
@@ -15,6 +16,7 @@ export const DECODERS: readonly Decoder[] = [
   ...DATA_DECODERS,
   ...ROW_DECODERS,
   ...DUMP_DECODERS,
+  ...BINLOG_DECODERS,
 ]
 
 export function decoderNamed(name: string): Decoder {

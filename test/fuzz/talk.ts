@@ -89,6 +89,7 @@ const PATHS = [
   '/v1/delta',
   '/v1/objects',
   '/v1/dump',
+  '/v1/binlog',
   '/v1/events',
   '/v1/status',
   '/v1/sync',

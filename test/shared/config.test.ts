@@ -359,6 +359,33 @@ t.test(
   },
 )
 
+t.test('config: the archive of the binlog is on by itself, and a replica is watched where one is named', async t => {
+  const usual = readBackupConfig((await install(t, `${BACKUP}${SQLITE}`)).flags, {})
+  t.match(usual, { archiveBinlog: true, binlogIntervalMs: 5_000, keepBinlogMs: 14 * 24 * 3_600_000, replica: null })
+  const lines =
+    'binlog_archive = OFF\nbinlog_archive_interval = 1.5\nkeep_binlog_days = 3\nreplica_url = mysql://w:p%40%3A@[::1]:3307/\n'
+  const other = readBackupConfig((await install(t, `${BACKUP}${lines}${SQLITE}`)).flags, {})
+  t.match(other, { archiveBinlog: false, binlogIntervalMs: 1_500, keepBinlogMs: 3 * 24 * 3_600_000 })
+  t.match(other.replica, { host: '::1', port: 3307, user: 'w', password: 'p@:', shown: 'mysql://w@[::1]:3307/' })
+  const wrong = [
+    'binlog_archive = always',
+    'binlog_archive_interval = 0',
+    'keep_binlog_days = 0',
+    'replica_url = mysql://w:hunter2@h/db',
+    'replica_url = mysql://h:3306/',
+    'replica_url = unix://w:hunter2@elsewhere/s',
+    'replica_url = postgres://w:hunter2@h/',
+  ]
+  for (const line of wrong) {
+    const { flags } = await install(t, `${BACKUP}${line}\n${SQLITE}`)
+    const { problems } = refusal(() => readBackupConfig(flags, {}))
+    t.match(problems, [new RegExp(String(line.split(' ')[0]))], line)
+    t.notMatch(JSON.stringify(problems), /hunter2/)
+  }
+  t.equal(readPrimaryConfig((await install(t, `${PRIMARY}${SQLITE}`)).flags, {}).dumpLock, false)
+  t.equal(readPrimaryConfig((await install(t, `${PRIMARY}dump_lock = yes\n${SQLITE}`)).flags, {}).dumpLock, true)
+})
+
 t.test('config: databases are names, or with SQLite paths that lead nowhere upwards', async t => {
   const { flags } = await install(t, `${PRIMARY}databases = cc_db, hub_db\n${SQLITE}`)
   t.strictSame(readPrimaryConfig(flags, {}).databases, ['cc_db', 'hub_db'])

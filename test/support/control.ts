@@ -90,6 +90,8 @@ export function report(
     syncing: ids('syncing'),
     failed: ids('failed'),
     dumps: null,
+    binlog: null,
+    replica: null,
     drill: null,
     libraries,
   }

@@ -39,6 +39,8 @@ export interface PairOptions {
   readonly sweepHours?: number
   /** `dump_schedule`; default off, so that only what a test is about happens. */
   readonly dumps?: string
+  /** Whether the primary's binlog is archived; default not, for the same reason. */
+  readonly binlog?: boolean
   /** Further nodes of the primary that the backup may ask, after the one of this pair. */
   readonly otherPrimaries?: readonly string[]
   readonly tls?: { readonly cert: string; readonly key: string; readonly ca: string }
@@ -220,6 +222,7 @@ export class Pair implements AsyncDisposable {
       `primary_url = ${[`${tls ? 'https' : 'http'}://${host}:${this.primary.relay.port}`, ...(options.otherPrimaries ?? [])].join(', ')}`,
       `sync_poll_interval = ${options.sweepHours ?? 1}`,
       `dump_schedule = ${options.dumps ?? 'off'}`,
+      `binlog_archive = ${options.binlog ? 'auto' : 'off'}`,
       ...secure,
     ])
   }

@@ -4,6 +4,7 @@
 
 import { BackupError, asBackupError, isAbort } from '../../shared/errors.js'
 import { VERSION } from '../../shared/version.js'
+import { ARCHIVE_OFF } from '../binlog/archive-duty.js'
 import { lastDrill } from '../drill/drill-record.js'
 import { findLibrary } from '../find-library.js'
 import { behindOrFailed, libraryStatus, statusReport } from './status.js'
@@ -15,7 +16,7 @@ import type {
   StatusReport,
   SyncProgress,
 } from '../../shared/wire/control-messages.js'
-import type { DumpDuty } from '../dumps/dump-duty.js'
+import type { OtherTables } from '../other-tables.js'
 import type { Subscriber } from '../hints/subscriber.js'
 import type { Sweep } from '../hints/sweep.js'
 import type { Library, LibraryStates } from '../state/library-state.js'
@@ -29,7 +30,7 @@ interface Parts {
   readonly engine: SyncEngine
   readonly sweep: Sweep
   readonly subscriber: Subscriber
-  readonly dumps: DumpDuty
+  readonly tables: OtherTables
 }
 
 export class BackupControl implements ControlTarget {
@@ -65,7 +66,9 @@ export class BackupControl implements ControlTarget {
         rpoMs,
         libraries: [...this.states.all()],
         agents: parts?.subscriber.agents() ?? [],
-        dumps: parts?.dumps.status() ?? null,
+        dumps: parts?.tables.dumps.status() ?? null,
+        binlog: parts ? (parts.tables.archive?.status() ?? ARCHIVE_OFF) : null,
+        replica: parts?.tables.replica?.status() ?? null,
         drill: lastDrill(this.options.stateDir),
         agentHeardAt: parts?.subscriber.heardAt,
         // before it runs one is owed, since the start of the process
@@ -146,7 +149,7 @@ export class BackupControl implements ControlTarget {
   }
 
   dump(onBytes: (bytes: number) => void, signal: AbortSignal): Promise<DumpStatus> {
-    return this.#running().dumps.now(onBytes, signal)
+    return this.#running().tables.dumps.now(onBytes, signal)
   }
 
   #running(): Parts {

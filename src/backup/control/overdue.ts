@@ -8,7 +8,13 @@
 import { duration } from '../../shared/duration.js'
 import { stateOf, waitedMs } from '../state/library-state.js'
 import { nextStep } from '../../shared/next-step.js'
-import type { AgentStatus, DumpsStatus, Overdue } from '../../shared/wire/control-messages.js'
+import type {
+  AgentStatus,
+  BinlogStatus,
+  DumpsStatus,
+  Overdue,
+  ReplicaStatus,
+} from '../../shared/wire/control-messages.js'
 import type { Agent } from '../hints/subscriber.js'
 import type { Library } from '../state/library-state.js'
 
@@ -33,12 +39,14 @@ export interface OverdueInput {
   readonly sweep: SweepAge
   readonly libraries: Iterable<Library>
   readonly dumps: DumpsStatus | null
+  readonly binlog: BinlogStatus | null
+  readonly replica: ReplicaStatus | null
 }
 
 /** The most general first. performance.now() is 0 when the process starts. */
 export function overdue(input: OverdueInput, now: number): Overdue[] {
   const found = [silence(input, now), lateSweep(input, now), ...deafSources(input), lateLibraries(input, now)]
-  return [...found, lateDump(input)].filter(late => late !== undefined)
+  return [...found, lateDump(input), lateArchive(input, now), sickReplica(input)].filter(late => late !== undefined)
 }
 
 function silence({ heardAt = 0, rpoMs }: OverdueInput, now: number): Overdue | undefined {
@@ -82,6 +90,34 @@ function lateDump({ dumps, rpoMs }: OverdueInput): Overdue | undefined {
     forMs,
     message: `a dump of the database has been due for ${duration(forMs)} (rpo ${duration(rpoMs)}), ${newest}${why}`,
     nextStep: dumps.problem?.nextStep ?? 'see why with seaf-backup-cmd dumps now',
+  }
+}
+
+/** Where nothing was ever archived, since the primary has no binlog for us, the dumps are all that was promised. */
+function lateArchive({ binlog, rpoMs }: OverdueInput, now: number): Overdue | undefined {
+  const forMs = binlog?.behindMs ?? (neverOffered(binlog) ? 0 : Math.round(now))
+  if (!binlog?.archiving || forMs <= Math.max(rpoMs, SEEN_MS)) return undefined
+  const why = binlog.problem ? `: ${binlog.problem.message}` : ''
+  return {
+    what: 'binlog',
+    forMs,
+    message: `the archive of the binlog has not come further for ${duration(forMs)} (rpo ${duration(rpoMs)})${why}`,
+    nextStep: binlog.problem?.nextStep ?? 'look into the log of seaf-backup-primary',
+  }
+}
+
+/** Nothing was archived ever, and nothing says that it should have been. */
+const neverOffered = (binlog: BinlogStatus | null): boolean =>
+  !binlog?.problem || ['BINLOG_UNAVAILABLE', 'PROTOCOL_VERSION'].includes(binlog.problem.code)
+
+/** Watched because somebody counts on it: what is wrong with it is said at once. */
+function sickReplica({ replica }: OverdueInput): Overdue | undefined {
+  if (!replica || replica.problem === null) return undefined
+  return {
+    what: 'replica',
+    forMs: replica.problemForMs ?? 0,
+    message: `the replica ${replica.url} is not well: ${replica.problem}`,
+    nextStep: 'see SHOW REPLICA STATUS there, or replica_url in seafile.conf of the backup',
   }
 }
 

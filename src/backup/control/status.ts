@@ -5,11 +5,13 @@ import { nextStep } from '../../shared/next-step.js'
 import { agentStatus, overdue } from './overdue.js'
 import type { BackupError } from '../../shared/errors.js'
 import type {
+  BinlogStatus,
   DamagedObject,
   DrillStatus,
   DumpsStatus,
   LibraryFailure,
   LibraryStatus,
+  ReplicaStatus,
   StatusReport,
 } from '../../shared/wire/control-messages.js'
 import type { Agent } from '../hints/subscriber.js'
@@ -29,6 +31,8 @@ export interface StatusInput {
   readonly sweep: SweepAge
   readonly rpoMs: number
   readonly dumps: DumpsStatus | null
+  readonly binlog: BinlogStatus | null
+  readonly replica: ReplicaStatus | null
   readonly drill: DrillStatus | null
   readonly line: BackupError | undefined
 }
@@ -63,6 +67,8 @@ export function statusReport(input: StatusInput, options: { libraries: boolean }
     syncing: syncing.sort(),
     failed: failed.sort(),
     dumps: input.dumps,
+    binlog: input.binlog,
+    replica: input.replica,
     drill: input.drill,
     ...(options.libraries && { libraries: libraries.sort((a, b) => (a.id < b.id ? -1 : 1)) }),
   }

@@ -38,6 +38,7 @@ import { ThreadLoad } from './thread-load.js'
 import type { ErrorCode } from '../../shared/errors.js'
 import type { AuthKey, AuthKeys } from '../../shared/wire/auth.js'
 import type { Frame } from '../../shared/wire/frames.js'
+import type { BinlogRequest } from '../../shared/wire/binlog-messages.js'
 import type { DeltaRequest, EncodedListing, EndFrame, ObjectsRequest } from '../../shared/wire/sync-messages.js'
 import type { AnswerHead, Node } from './answer.js'
 import type { LineWait } from './line-wait.js'
@@ -151,6 +152,11 @@ export class PrimaryClient implements AsyncDisposable {
   /** One dump of the databases, as frames (wire/dump-messages.ts). */
   async dump(onFrame: OnFrame, signal: AbortSignal): Promise<void> {
     await this.#stream(post('/v1/dump', Buffer.alloc(0), undefined), onFrame, signal)
+  }
+
+  /** The next of the binlog, as frames (wire/binlog-messages.ts). */
+  async binlog(asked: BinlogRequest, onFrame: OnFrame, signal: AbortSignal): Promise<void> {
+    await this.#stream(post('/v1/binlog', Buffer.from(JSON.stringify(asked)), undefined), onFrame, signal)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

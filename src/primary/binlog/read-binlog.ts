@@ -6,6 +6,7 @@
 import { randomInt } from 'node:crypto'
 import { createConnection } from 'mysql2'
 import { BackupError, reason } from '../../shared/errors.js'
+import { limit } from '../../shared/limit.js'
 import { BinlogBroken } from '../../shared/binlog-events.js'
 import { mysqlError } from '../../shared/catalog/mysql-errors.js'
 import { isLogName } from '../../shared/wire/binlog-messages.js'
@@ -32,6 +33,8 @@ const READ_MS_MAX = 45_000
 const PURPOSE = 'for its archive, and tables of any second in a restore,'
 /** Below the ids of agents that follow the binlog for hints, and above those that people give. */
 const SERVER_ID = { min: 0x20000000, max: 0x3fffffff }
+/** Of the server's words: a name may stand before them. */
+const REASON_MAX = 200
 const POSITION_MAX = 0xffffffff
 const FIRST_EVENT_AT = 4
 /** The number of what the server says where it cannot give what is asked for, whenever it is asked. */
@@ -46,9 +49,10 @@ export function sqliteHasNone(): ReadBinlog {
   }
 }
 
-/** One id for all connections: the server ends one of before that is still open, as of a request that was given up. */
+/** One at a time, under one id: the server ends one of before that is still open, as of a request that was given up. */
 export function binlogOf(config: MysqlConfig, serverId = randomInt(SERVER_ID.min, SERVER_ID.max)): ReadBinlog {
-  return async (asked, signal) => {
+  const inTurn = limit(1)
+  const readNow = async (asked: BinlogRequest, signal: AbortSignal): Promise<BinlogAnswer> => {
     try {
       await using control = await BinlogControl.open(config, PURPOSE)
       await expectWholeEvents(control)
@@ -57,6 +61,7 @@ export function binlogOf(config: MysqlConfig, serverId = randomInt(SERVER_ID.min
       throw coded(config, error)
     }
   }
+  return (asked, signal) => inTurn(() => readNow(asked, signal), signal)
 }
 
 function coded(config: MysqlConfig, error: unknown): unknown {
@@ -136,7 +141,7 @@ async function fill(
     return undefined
   } catch (error) {
     if (error instanceof BinlogBroken || (error as { errno?: unknown }).errno === UNREADABLE)
-      return `the server cannot read it from ${from.file} at ${from.offset}: ${reason(error)}`
+      return `the server cannot read it from ${from.file} at ${from.offset}: ${reason(error).slice(0, REASON_MAX)}`
     if (patience.aborted && !signal.aborted) throw new Error(`it sent nothing whole within ${READ_MS_MAX / 1000} s`)
     throw error
   } finally {

@@ -14,6 +14,8 @@ import type { ErrorCode } from '../errors.js'
 import type { Fields } from './json-fields.js'
 import type {
   AgentStatus,
+  BinlogGap,
+  BinlogStatus,
   ControlError,
   DamagedObject,
   DrillStatus,
@@ -24,6 +26,7 @@ import type {
   LibraryFailure,
   LibraryStatus,
   Overdue,
+  ReplicaStatus,
   StatusReport,
   SyncEvent,
   SyncProgress,
@@ -112,6 +115,8 @@ function readReport(report: Fields): StatusReport {
     syncing: list(report['syncing'], 'syncing', libraryId),
     failed: list(report['failed'], 'failed', libraryId),
     dumps: nullable(report['dumps'] ?? null, readDumps),
+    binlog: nullable(report['binlog'] ?? null, readBinlog),
+    replica: nullable(report['replica'] ?? null, readReplica),
     drill: nullable(report['drill'] ?? null, readDrill),
     ...(libraries === undefined ? {} : { libraries: list(libraries, 'libraries', readLibrary) }),
   }
@@ -213,6 +218,36 @@ function readDumps(value: unknown): DumpsStatus {
     running: boolean(dumps['running'], 'running'),
     owedForMs: nullable(dumps['owedForMs'], v => number(v, 'owedForMs')),
     problem: nullable(dumps['problem'], v => readProblem(fields(v, 'problem'))),
+  }
+}
+
+function readBinlog(value: unknown): BinlogStatus {
+  const binlog = fields(value, 'binlog')
+  const time = (name: string) => nullable(binlog[name], v => number(v, `binlog.${name}`))
+  return {
+    archiving: boolean(binlog['archiving'], 'archiving'),
+    since: time('since'),
+    upTo: time('upTo'),
+    at: time('at'),
+    behindMs: time('behindMs'),
+    gaps: list(binlog['gaps'], 'gaps', readGap),
+    problem: nullable(binlog['problem'], v => readProblem(fields(v, 'problem'))),
+  }
+}
+
+function readGap(value: unknown): BinlogGap {
+  const gap = fields(value, 'gap')
+  return { at: number(gap['at'], 'at'), why: text(gap['why'], 'why') }
+}
+
+function readReplica(value: unknown): ReplicaStatus {
+  const replica = fields(value, 'replica')
+  return {
+    url: text(replica['url'], 'url'),
+    asked: boolean(replica['asked'], 'asked'),
+    behindSeconds: nullable(replica['behindSeconds'], v => number(v, 'behindSeconds')),
+    problem: nullable(replica['problem'], v => text(v, 'problem')),
+    problemForMs: nullable(replica['problemForMs'], v => number(v, 'problemForMs')),
   }
 }
 

@@ -92,7 +92,7 @@ export interface AgentStatus {
 
 /** Something that has lasted for longer than `rpo`. */
 export interface Overdue {
-  /** `primary`: silent; `sweep`: none succeeds; `source`: an agent's is deaf; `library`: changes wait; `dump`: none comes. Others may follow. */
+  /** `primary`: silent; `sweep`: none succeeds; `source`: an agent's is deaf; `library`: changes wait; `dump`: none comes; `binlog`: its archive stands still; `replica`: it is not well. Others may follow. */
   readonly what: string
   readonly forMs: number
   readonly message: string
@@ -131,6 +131,10 @@ export interface StatusReport {
   readonly failed: readonly string[]
   /** Of the other tables; null: the daemon does not run yet, or is of before there were any. */
   readonly dumps: DumpsStatus | null
+  /** Between the dumps; null: as with them. */
+  readonly binlog: BinlogStatus | null
+  /** Null: no `replica_url` is set. */
+  readonly replica: ReplicaStatus | null
   /** Null: none was made. */
   readonly drill: DrillStatus | null
   /** Only with `?libraries=1`. */
@@ -163,6 +167,44 @@ export interface DumpsStatus {
   readonly owedForMs: number | null
   /** Why the last attempt gave none; null: it did, or there was none. */
   readonly problem: { readonly code: ErrorCode; readonly message: string; readonly nextStep: string } | null
+}
+
+/** A place in the archive of the binlog over which nothing can be replayed. */
+export interface BinlogGap {
+  /** When the archive was begun anew, Unix ms. */
+  readonly at: number
+  readonly why: string
+}
+
+/** The archive of the primary's binlog: what is between two dumps can be restored to the second. */
+export interface BinlogStatus {
+  /** False: `binlog_archive = off`. */
+  readonly archiving: boolean
+  /** When the run was begun that is gone on with, Unix ms; null: there is none. */
+  readonly since: number | null
+  /** All is archived up to here by the clock of the primary's database, Unix ms; null: nothing yet. */
+  readonly upTo: number | null
+  /** The same moment by the backup's clock, Unix ms. */
+  readonly at: number | null
+  /** How long ago that is. */
+  readonly behindMs: number | null
+  /** Those since the newest dump that is whole: before the next one, no restore can pass them. */
+  readonly gaps: readonly BinlogGap[]
+  /** Why the last attempt archived nothing; null: it did, or there was none. */
+  readonly problem: { readonly code: ErrorCode; readonly message: string; readonly nextStep: string } | null
+}
+
+/** What MySQL's own replica of the primary says of itself. */
+export interface ReplicaStatus {
+  /** Without the password. */
+  readonly url: string
+  /** False: not yet. */
+  readonly asked: boolean
+  /** In its own words; null: it does not know. */
+  readonly behindSeconds: number | null
+  /** It does not answer, or is stopped; null: it is well. */
+  readonly problem: string | null
+  readonly problemForMs: number | null
 }
 
 /** The last rehearsed restore (`seaf-backup-cmd drill`). */

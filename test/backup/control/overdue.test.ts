@@ -23,6 +23,8 @@ const input = (differs: Partial<OverdueInput> = {}): OverdueInput => ({
   sweep: { intervalMs: HOUR, succeededAt: NOW - HOUR, owedSince: undefined },
   libraries: [],
   dumps: null,
+  binlog: null,
+  replica: null,
   ...differs,
 })
 const what = (differs: Partial<OverdueInput>) => overdue(input(differs), NOW).map(late => late.what)
@@ -127,4 +129,37 @@ t.test('overdue: a dump that has been due for longer than rpo, with why there is
   ])
   t.strictSame(what({ dumps: { ...dumps, owedForMs: 2 * HOUR } }), [], 'within rpo it is only tried again')
   t.strictSame(what({ dumps: { ...dumps, owedForMs: null } }), [])
+})
+
+t.test(
+  'overdue: an archive of the binlog that stands still, and none where there never was one to archive',
+  async t => {
+    const problem = { code: 'STORE_FULL' as const, message: 'write 1.binlog: no space', nextStep: 'make room' }
+    const none = { archiving: true, since: null, upTo: null, at: null, behindMs: null, gaps: [], problem: null }
+    const stands = { ...none, since: 1, upTo: 2, at: 2, behindMs: 2 * HOUR + 1, problem }
+    t.match(overdue(input({ binlog: stands }), NOW), [
+      { what: 'binlog', forMs: 2 * HOUR + 1, message: /no space/, nextStep: 'make room' },
+    ])
+    t.strictSame(what({ binlog: { ...stands, behindMs: 2 * HOUR } }), [])
+    t.strictSame(what({ binlog: { ...stands, archiving: false } }), [])
+    t.strictSame(what({ binlog: none }), [])
+    t.strictSame(what({ binlog: { ...none, problem } }), ['binlog'], 'one that could not even be begun')
+    const unavailable = { ...problem, code: 'BINLOG_UNAVAILABLE' as const }
+    t.strictSame(what({ binlog: { ...none, problem: unavailable } }), [], 'dumps are all that was promised')
+    t.strictSame(what({ binlog: { ...stands, problem: unavailable } }), ['binlog'], 'it was there, and is no more')
+  },
+)
+
+t.test('overdue: a replica that is not well, at once', async t => {
+  const replica = {
+    url: 'mysql://w@h:3306/',
+    asked: true,
+    behindSeconds: null,
+    problem: 'it applies nothing',
+    problemForMs: 7,
+  }
+  t.match(overdue(input({ replica }), NOW), [
+    { what: 'replica', forMs: 7, message: /mysql:\/\/w@h:3306\/.*applies nothing/ },
+  ])
+  t.strictSame(what({ replica: { ...replica, problem: null, problemForMs: null } }), [])
 })

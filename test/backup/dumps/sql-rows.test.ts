@@ -86,3 +86,16 @@ t.test('sql rows: lines without an end, and columns without VALUES, need bounded
   t.ok(process.memoryUsage.rss() - before < 64 * 1024 * 1024, '256 MiB of one line')
   t.equal(rows.completed, false)
 })
+
+t.test('sql rows: where the snapshot lies in the binlog is read before the first table, and nowhere else', async t => {
+  const at = (line: string) => read(`${line}\n${DUMP}${END}`, 7).position()
+  const mariadbs = "-- CHANGE MASTER TO MASTER_LOG_FILE='mysql-bin.000042', MASTER_LOG_POS=1234;"
+  t.strictSame(at(mariadbs), { file: 'mysql-bin.000042', offset: 1234 })
+  t.strictSame(at("-- CHANGE REPLICATION SOURCE TO SOURCE_LOG_FILE='b.1', SOURCE_LOG_POS=4;"), {
+    file: 'b.1',
+    offset: 4,
+  })
+  t.equal(at('-- nothing'), null)
+  t.equal(at("-- CHANGE MASTER TO MASTER_LOG_FILE='../b.1', MASTER_LOG_POS=4;"), null)
+  t.equal(read(`${DUMP}${mariadbs}\n${END}`).position(), null, 'that is a text of somebody')
+})

@@ -100,10 +100,44 @@ const statusReport: fc.Arbitrary<StatusReport> = fc.record(
         problem: orNull(fc.record(problem)),
       }),
     ),
+    binlog: orNull(
+      fc.record({
+        archiving: fc.boolean(),
+        since: orNull(count),
+        upTo: orNull(count),
+        at: orNull(count),
+        behindMs: orNull(count),
+        gaps: fc.array(fc.record({ at: count, why: text }), { maxLength: 2 }),
+        problem: orNull(fc.record(problem)),
+      }),
+    ),
+    replica: orNull(
+      fc.record({
+        url: text,
+        asked: fc.boolean(),
+        behindSeconds: orNull(count),
+        problem: orNull(text),
+        problemForMs: orNull(count),
+      }),
+    ),
     drill: orNull(fc.record({ at: count, ok: fc.boolean(), problem: orNull(text), okAt: orNull(count) })),
     libraries: fc.array(library, { maxLength: 3 }),
   },
-  { requiredKeys: ['version', 'at', 'primary', 'overdue', 'counts', 'syncing', 'failed', 'dumps', 'drill'] },
+  {
+    requiredKeys: [
+      'version',
+      'at',
+      'primary',
+      'overdue',
+      'counts',
+      'syncing',
+      'failed',
+      'dumps',
+      'binlog',
+      'replica',
+      'drill',
+    ],
+  },
 )
 const controlError = fc.record({ ...problem, candidates: ids }, { requiredKeys: ['code', 'message', 'nextStep'] })
 const event: fc.Arbitrary<SyncEvent> = fc.oneof(

@@ -1,0 +1,71 @@
+/**
+ * Which files of the archive stay: from the one on in which the oldest dump that is kept has its position.
+ *
+ * Pure. Where no dump that is whole can be gone on from, what is younger than a
+ * number of days stays. The file that is being written always does.
+ */
+
+import type { DumpPosition } from '../dumps/dump-manifest.js'
+import type { ArchiveRun } from './archive-layout.js'
+
+/** A dump that is whole. */
+export interface HeldFrom {
+  readonly position: DumpPosition | null
+  /** When it had been taken, Unix ms. */
+  readonly endedAt: number
+}
+
+export interface DatedFile {
+  readonly n: number
+  readonly name: string
+  /** When it was last written to, Unix ms. */
+  readonly changedAt: number
+}
+
+export interface DatedRun extends Pick<ArchiveRun, 'run' | 'began'> {
+  /** Oldest first. */
+  readonly files: readonly DatedFile[]
+}
+
+/** The oldest that stays. What comes before, in this run and in those before it, goes. */
+export interface Keep {
+  readonly run: number
+  readonly n: number
+}
+
+/** `runs`: oldest first. Null: nothing is there. */
+export function oldestKept(
+  runs: readonly DatedRun[],
+  dumps: readonly HeldFrom[],
+  keepMs: number,
+  now: number,
+): Keep | null {
+  const newest = runs.at(-1)
+  if (!newest) return null
+  const held = dumps.flatMap(dump => placeOf(runs, dump) ?? [])
+  const places = held.length > 0 ? held : youngest(runs, now - keepMs)
+  const current = { run: newest.run, n: newest.files.at(-1)?.n ?? 1 }
+  return places.reduce((a, b) => (isBefore(b, a) ? b : a), current)
+}
+
+const isBefore = (a: Keep, b: Keep): boolean => (a.run === b.run ? a.n < b.n : a.run < b.run)
+
+/** Names come again after a reset: then it is the newest run that was there when the dump was. */
+function placeOf(runs: readonly DatedRun[], { position, endedAt }: HeldFrom): Keep | undefined {
+  if (!position) return undefined
+  return runs
+    .filter(({ began }) => began <= endedAt)
+    .flatMap(({ run, files }) => {
+      const file = files.findLast(({ name }) => name === position.file)
+      return file ? [{ run, n: file.n }] : []
+    })
+    .at(-1)
+}
+
+function youngest(runs: readonly DatedRun[], since: number): Keep[] {
+  for (const { run, files } of runs) {
+    const file = files.find(({ changedAt }) => changedAt >= since)
+    if (file) return [{ run, n: file.n }]
+  }
+  return []
+}

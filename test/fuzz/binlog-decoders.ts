@@ -1,0 +1,169 @@
+/** What is read of the binlog: on its way, its events, and as it is archived. */
+
+import fc from 'fast-check'
+import {
+  decodeFileInfo,
+  decodeReached,
+  decodeRunInfo,
+  encodeFileInfo,
+  encodeReached,
+  encodeRunInfo,
+} from '../../src/backup/binlog/archive-layout.js'
+import { BinlogBroken, BinlogReader } from '../../src/shared/binlog-events.js'
+import {
+  ANSWER_BYTES_MAX,
+  decodeBinlogHeader,
+  decodeBinlogRequest,
+  decodeLogFile,
+  encodeBinlogHeader,
+  isLogName,
+} from '../../src/shared/wire/binlog-messages.js'
+import { parseReplicaUrl } from '../../src/shared/replica-url.js'
+import { binlogFile } from '../support/binlog-bytes.js'
+import { byteCases, coded, isSaid, jsonCases, piecesOf, record } from './decoder.js'
+import type { FileInfo, Reached, RunInfo } from '../../src/backup/binlog/archive-layout.js'
+import type { ReplicaAccess } from '../../src/shared/replica-url.js'
+import type { BinlogHeader, BinlogRequest } from '../../src/shared/wire/binlog-messages.js'
+import type { Decoder } from './decoder.js'
+
+const broken = coded('PROTOCOL_BROKEN')
+const refusesPlainly = (error: unknown): boolean =>
+  error instanceof TypeError || error instanceof SyntaxError || error instanceof BinlogBroken
+const count = fc.maxSafeNat()
+const word = fc.stringMatching(/^[a-z0-9_ .-]{0,40}$/)
+const logName = fc.constantFrom('mysql-bin.000042', 'a', 'bin log.1')
+const isCount = (value: unknown): boolean => typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
+const PLAIN = /^[^\p{Cc}]{0,500}$/u
+const STAYS = /^[^/\\]+$/
+
+const request: fc.Arbitrary<BinlogRequest> = record({
+  from: fc.option(record({ file: logName, offset: fc.integer({ min: 23 }) })),
+  bytes: fc.integer({ min: 1, max: ANSWER_BYTES_MAX }),
+})
+const server = record({ version: word, id: count })
+const header: fc.Arbitrary<BinlogHeader> = record({
+  server,
+  serverTime: count,
+  atEnd: fc.boolean(),
+  lost: fc.option(word),
+  format: fc.option(fc.uint8Array({ maxLength: 40 }).map(bytes => Buffer.from(bytes))),
+})
+const runInfo: fc.Arbitrary<RunInfo> = record({ server, began: count, why: word })
+const fileInfo: fc.Arbitrary<FileInfo> = record({ name: logName })
+const reached: fc.Arbitrary<Reached> = record({
+  n: fc.integer({ min: 1, max: 99_999_999 }),
+  offset: count,
+  serverTime: count,
+  at: count,
+})
+const file = record({
+  checksums: fc.boolean(),
+  serverId: fc.nat(0xffffffff),
+  bodies: fc.array(fc.nat(300), { maxLength: 4 }),
+})
+
+/** How many bytes of it are whole events; in pieces and whole it must be the same. */
+function wholeEvents(input: Buffer): number {
+  const read = (chunks: Iterable<Buffer>): { offset: number; refused: unknown } => {
+    const reader = new BinlogReader()
+    try {
+      for (const chunk of chunks) reader.push(chunk)
+    } catch (refused) {
+      if (!(refused instanceof BinlogBroken)) throw refused
+      return { offset: reader.offset, refused: refused.message }
+    }
+    return { offset: reader.offset, refused: undefined }
+  }
+  const [pieces, whole] = [read(piecesOf(input)), read([input])]
+  if (pieces.offset !== whole.offset || pieces.refused !== whole.refused) throw new Error('other events in pieces')
+  return whole.offset
+}
+
+const MESSAGES: readonly Decoder[] = [
+  {
+    name: 'binlog-request',
+    cases: jsonCases(request),
+    decode: decodeBinlogRequest,
+    refuses: broken,
+    right: ({ from, bytes }: BinlogRequest) =>
+      bytes >= 1 && bytes <= ANSWER_BYTES_MAX && (from === null || (isLogName(from.file) && isCount(from.offset))),
+  },
+  {
+    name: 'binlog-header',
+    cases: byteCases(header, value => Buffer.from(JSON.stringify(encodeBinlogHeader(value)))),
+    decode: decodeBinlogHeader,
+    refuses: broken,
+    right: ({ server: { version, id }, serverTime, lost, format }: BinlogHeader) =>
+      PLAIN.test(version) &&
+      [id, serverTime].every(isCount) &&
+      (lost === null || PLAIN.test(lost)) &&
+      (format === null || Buffer.isBuffer(format)),
+  },
+  {
+    name: 'log-file',
+    cases: jsonCases(fileInfo),
+    decode: decodeLogFile,
+    refuses: broken,
+    right: ({ name }: FileInfo) => STAYS.test(name) && PLAIN.test(name),
+  },
+]
+
+export const BINLOG_DECODERS: readonly Decoder[] = [
+  ...MESSAGES,
+  {
+    name: 'binlog-events',
+    cases: byteCases(file, binlogFile, one => binlogFile(one).byteLength),
+    decode: wholeEvents,
+    refuses: () => false,
+    right: (offset: number, input) => offset <= input.byteLength,
+  },
+  {
+    name: 'archive-run',
+    cases: byteCases(runInfo, encodeRunInfo),
+    decode: decodeRunInfo,
+    refuses: refusesPlainly,
+    right: ({ began, server: { id } }: RunInfo) => [began, id].every(isCount),
+  },
+  {
+    name: 'archive-file',
+    cases: byteCases(fileInfo, encodeFileInfo),
+    decode: decodeFileInfo,
+    refuses: refusesPlainly,
+    right: ({ name }: FileInfo) => STAYS.test(name),
+  },
+  {
+    name: 'archive-reached',
+    cases: byteCases(reached, encodeReached),
+    decode: decodeReached,
+    refuses: refusesPlainly,
+    right: ({ n, offset, serverTime, at }: Reached) => n >= 1 && [n, offset, serverTime, at].every(isCount),
+  },
+  {
+    name: 'replica-url',
+    cases: byteCases(
+      record({
+        user: fc.stringMatching(/^[a-z]{1,9}$/),
+        password: fc.string({ maxLength: 20 }),
+        port: fc.integer({ min: 1, max: 65_535 }),
+      }),
+      ({ user, password, port }) =>
+        Buffer.from(`mysql://${user}:${encodeURIComponent(password)}@db.example.com:${port}/`),
+      ({ user, password, port }) => ({
+        host: 'db.example.com',
+        port,
+        user,
+        password,
+        shown: `mysql://${user}@db.example.com:${port}/`,
+      }),
+    ),
+    decode: input => parseReplicaUrl(input.toString('utf8')) ?? null,
+    refuses: () => false,
+    right: (access: ReplicaAccess | null) =>
+      access === null ||
+      (isSaid(access.shown) &&
+        (access.password.length < 4 ||
+          !access.shown.includes(access.password) ||
+          access.user.includes(access.password) ||
+          access.host.includes(access.password))),
+  },
+]

@@ -1,0 +1,186 @@
+/** The agent reads the server's binlog: the file's own bytes, in bounded pieces, over connections that do not stay. */
+
+import { join } from 'node:path'
+import t from 'tap'
+import { binlogOf, sqliteHasNone } from '../../../src/primary/binlog/read-binlog.js'
+import { ANSWER_BYTES_MAX } from '../../../src/shared/wire/binlog-messages.js'
+import { BINLOG_ARGS, closed, serversFiles } from '../../support/binlog.js'
+import { mariadbInstalled, startMariadb } from '../../support/mariadb.js'
+import { mysqlConfig } from '../../support/sides.js'
+import type { Test } from 'tap'
+import type { BinlogAnswer, ReadBinlog } from '../../../src/primary/binlog/read-binlog.js'
+import type { MysqlConfig } from '../../../src/shared/catalog/database-config.js'
+import type { LogPosition } from '../../../src/shared/wire/binlog-messages.js'
+import type { Mariadb } from '../../support/mariadb.js'
+
+const skip = !mariadbInstalled() && 'mariadbd is not installed'
+const never = new AbortController().signal
+
+async function prepared(t: Test, args: readonly string[] = []) {
+  const server = await startMariadb({ args: [...BINLOG_ARGS, '--binlog-format=ROW', ...args] })
+  t.teardown(() => server[Symbol.asyncDispose]())
+  await server.query('CREATE DATABASE seafile_db; CREATE TABLE seafile_db.t (n INT, b LONGBLOB)')
+  const config = mysqlConfig(server) as MysqlConfig
+  return { server, config, read: binlogOf(config) }
+}
+
+const write = (server: Mariadb, rows: number) =>
+  server.query(`INSERT INTO t SELECT seq, REPEAT('b', 3000) FROM seq_1_to_${rows}`, 'seafile_db')
+
+/** Files by name, as they grow. */
+class Files {
+  readonly bytes = new Map<string, Buffer>()
+  #name = ''
+
+  take({ pieces }: BinlogAnswer): LogPosition {
+    for (const piece of pieces) {
+      if (typeof piece === 'string') this.bytes.set((this.#name = piece), Buffer.alloc(0))
+      else this.bytes.set(this.#name, Buffer.concat([this.bytes.get(this.#name) ?? Buffer.alloc(0), piece]))
+    }
+    return { file: this.#name, offset: this.bytes.get(this.#name)?.byteLength ?? 0 }
+  }
+}
+
+async function readAll(read: ReadBinlog, bytes: number): Promise<{ files: Files; answers: number; largest: number }> {
+  const files = new Files()
+  let from: LogPosition | null = null
+  let largest = 0
+  for (let answers = 1; ; answers++) {
+    const answer: BinlogAnswer = await read({ from, bytes }, never)
+    const size = answer.pieces.reduce((sum, piece) => sum + (typeof piece === 'string' ? 0 : piece.byteLength), 0)
+    largest = Math.max(largest, size)
+    from = files.take(answer)
+    if (answer.header.atEnd) return { files, answers, largest }
+  }
+}
+
+t.test('read binlog: in pieces of any size it is the file that the server has', { skip }, async t => {
+  const { server, read } = await prepared(t)
+  await write(server, 300)
+  await server.query('FLUSH BINARY LOGS')
+  const [last = ''] = [...(await serversFiles(server)).keys()].sort().slice(-1)
+  await write(server, 300)
+  await server.query('FLUSH BINARY LOGS')
+  await write(server, 10)
+
+  for (const bytes of [1, 10_000, ANSWER_BYTES_MAX]) {
+    // from the first file on: what is asked for from nowhere is the newest one
+    const files = new Files()
+    const first = await read({ from: null, bytes: ANSWER_BYTES_MAX }, never)
+    t.equal(first.header.atEnd, true)
+    t.equal(first.header.format, null)
+    files.take(first)
+    const theirs = await serversFiles(server)
+    for (const [name, ours] of files.bytes) t.ok(ours.equals(closed(theirs.get(name) as Buffer)), `${name} as a whole`)
+
+    const { answers, largest, files: newest } = await readAll(read, bytes)
+    for (const [name, ours] of newest.bytes) t.ok(ours.equals(closed(theirs.get(name) as Buffer)), `${name} in pieces`)
+    if (bytes === 1) t.ok(answers > 5, `${answers} answers of one event each`)
+    t.ok(largest < bytes + 10_000, 'no answer is longer than asked by more than an event')
+  }
+  t.ok(last)
+})
+
+t.test('read binlog: from the middle on it says which file it is, and goes over a rotation', { skip }, async t => {
+  const { server, read } = await prepared(t)
+  const files = new Files()
+  const from = files.take(await read({ from: null, bytes: ANSWER_BYTES_MAX }, never))
+  const before = Date.now()
+  await write(server, 20)
+  await server.query('FLUSH BINARY LOGS')
+  await write(server, 20)
+
+  const answer = await read({ from, bytes: ANSWER_BYTES_MAX }, never)
+  files.take(answer)
+
+  t.match(answer.header, { lost: null, atEnd: true, server: { id: 1, version: /MariaDB/ } })
+  t.ok(Buffer.isBuffer(answer.header.format))
+  t.ok(answer.header.serverTime >= before - 1 && answer.header.serverTime <= Date.now() + 1, "the server's clock")
+  const theirs = await serversFiles(server)
+  t.equal(files.bytes.size, 2)
+  for (const [name, ours] of files.bytes) t.ok(ours.equals(closed(theirs.get(name) as Buffer)), name)
+  const nothing = await read(
+    { from: { file: 'mysql-bin.000002', offset: files.take({ ...answer, pieces: [] }).offset }, bytes: 1 },
+    never,
+  )
+  t.match(nothing, { header: { lost: null, atEnd: true }, pieces: [] }, 'at the end there is nothing')
+})
+
+t.test('read binlog: a place that it cannot be read from is said, with the file that it is in', { skip }, async t => {
+  const { server, read } = await prepared(t)
+  await write(server, 20)
+  const within = await read({ from: { file: 'mysql-bin.000001', offset: 1_111 }, bytes: 1 }, never)
+  t.match(within.header, { lost: /the server cannot read it from mysql-bin\.000001 at 1111/, atEnd: false })
+  t.ok(Buffer.isBuffer(within.header.format))
+  for (const from of [
+    { file: 'mysql-bin.000009', offset: 400 },
+    { file: '../../etc/passwd', offset: 400 },
+    { file: 'mysql-bin.000001', offset: 2 ** 31 },
+    { file: 'mysql-bin.000001', offset: 2 ** 40 },
+  ]) {
+    t.match(await read({ from, bytes: 1 }, never), { header: { lost: /mysql-bin|passwd/, format: null }, pieces: [] })
+  }
+})
+
+t.test('read binlog: no connection stays, and one that follows the log is let be', { skip }, async t => {
+  const { server, config, read } = await prepared(t)
+  const other = binlogOf(config)
+  for (let n = 0; n < 5; n++) {
+    await write(server, 50)
+    await Promise.all([readAll(read, 5_000), readAll(other, 1)])
+  }
+  const deadline = Date.now() + 20_000
+  let left = ''
+  do
+    left = await server.query(
+      `SELECT COMMAND FROM information_schema.PROCESSLIST WHERE COMMAND <> 'Daemon' AND ID <> CONNECTION_ID()`,
+    )
+  while (left !== '' && Date.now() < deadline)
+  t.equal(left, '')
+})
+
+t.test('read binlog: whoever hangs up is not waited for', { skip }, async t => {
+  const { server, read } = await prepared(t)
+  await write(server, 50)
+  const gone = new AbortController()
+  const reading = read({ from: null, bytes: ANSWER_BYTES_MAX }, gone.signal)
+  gone.abort()
+  await t.rejects(reading, { name: 'AbortError' })
+})
+
+t.test('read binlog: a log that the server encrypts would come with holes, and is refused', { skip }, async t => {
+  const keys = join(t.testdir({ keys: `1;${'ab'.repeat(32)}` }), 'keys')
+  const plugin = ['--plugin-load-add=file_key_management', `--file-key-management-filename=${keys}`]
+  const { read } = await prepared(t, [...plugin, '--encrypt-binlog=ON'])
+  await t.rejects(read({ from: null, bytes: 1 }, never), {
+    code: 'BINLOG_UNAVAILABLE',
+    message: /set encrypt_binlog = OFF/,
+  })
+})
+
+t.test('read binlog: what is missing is named, with what gives it', { skip }, async t => {
+  const { server, config } = await prepared(t)
+  await server.query(
+    `CREATE USER poor@localhost IDENTIFIED BY 'pw-1'; GRANT SELECT, REPLICATION CLIENT ON *.* TO poor@localhost`,
+  )
+  const poor = binlogOf({ ...config, user: 'poor', password: 'pw-1' })
+  const asked = { from: null, bytes: 1 }
+  await t.rejects(poor(asked, never), {
+    code: 'BINLOG_UNAVAILABLE',
+    message: /poor@localhost lacks REPLICATION SLAVE; .*GRANT REPLICATION SLAVE ON/,
+  })
+  await t.rejects(binlogOf({ ...config, user: 'poor', password: 'no' })(asked, never), {
+    code: /BINLOG_UNAVAILABLE|DATABASE_REFUSED/,
+  })
+  await t.rejects(sqliteHasNone()(asked, never), { code: 'BINLOG_UNAVAILABLE', message: /SQLite/ })
+
+  const without = await startMariadb({ args: ['--server-id=1'] })
+  t.teardown(() => without[Symbol.asyncDispose]())
+  await without.query('CREATE DATABASE seafile_db')
+  await t.rejects(binlogOf(mysqlConfig(without) as MysqlConfig)(asked, never), {
+    code: 'BINLOG_UNAVAILABLE',
+    message: /set log_bin/,
+  })
+  await server.stop()
+  await t.rejects(binlogOf(config)(asked, never), { code: 'DATABASE_DOWN' })
+})
