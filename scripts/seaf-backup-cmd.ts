@@ -184,6 +184,7 @@ function addRestoreVerb(program: Command, { runAlone }: Runners, signal: AbortSi
     .option('--library <id>', 'only this one; may be given again', several, [])
     .option('--database <file>', 'option file ([client]) of the server for the tables of a MySQL dump')
     .option('--without-tables', 'libraries alone', false)
+    .option('--without-binlog', 'the other tables as in the dump alone, whatever came after it', false)
     .option('--tables-only', 'rows alone, for a server whose files are well', false)
     .option('--with-deleted', 'also libraries that the primary had deleted', false)
     .option('--accept-holes', 'also libraries with missing or damaged objects', false)

@@ -5,6 +5,7 @@ import { duration } from '../../src/shared/duration.js'
 import { EXIT } from './exit.js'
 import { openCounter } from './progress.js'
 import { byteSize, count, plain } from './render.js'
+import { time } from './render-lists.js'
 import type { DrillReport } from '../../src/backup/drill/drill.js'
 import type { DirectoryFlags } from '../../src/shared/directories.js'
 import type { ExitCode } from './exit.js'
@@ -30,7 +31,7 @@ export async function drill(
 }
 
 function rendered({ file, ...report }: DrillReport & { readonly file: string }): string {
-  const { ok, problems, tookMs, restored, dump, tables, tablesCompared, rowsCompared, files } = report
+  const { ok, problems, tookMs, restored, dump, tables, replayed, tablesCompared, rowsCompared, files } = report
   const lines = [
     `Drill ${ok ? 'succeeded' : 'FAILED'} in ${duration(tookMs)}`,
     ...problems.slice(0, PROBLEMS_SHOWN_MAX).map(problem => `  ${plain(problem)}`),
@@ -43,6 +44,9 @@ function rendered({ file, ...report }: DrillReport & { readonly file: string }):
     dump
       ? `Other tables: dump ${dump.id}, ${duration(dump.ageMs)} old, ${tables}; ${count(rowsCompared, 'row')} in ${count(tablesCompared, 'table')} compared`
       : 'Other tables: no dump',
+    ...(replayed
+      ? [`Binlog after it: ${count(replayed.transactions, 'transaction')}, up to ${time(replayed.asOf)}`]
+      : []),
     `Files put together: ${files.length}`,
     `Report: ${file}`,
   ]

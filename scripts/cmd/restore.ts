@@ -20,6 +20,7 @@ export interface RestoreOptions {
   readonly library: readonly string[]
   readonly database?: string
   readonly withoutTables: boolean
+  readonly withoutBinlog: boolean
   readonly tablesOnly: boolean
   readonly withDeleted: boolean
   readonly acceptHoles: boolean
@@ -32,17 +33,27 @@ const DAMAGE_SHOWN_MAX = 10
 
 /** Exit code 1 when a library that ought to be there is not. */
 export async function restore(flags: DirectoryFlags, options: RestoreOptions, signal: AbortSignal): Promise<ExitCode> {
-  const { to, library: libraries, withDeleted, withoutTables, tablesOnly, acceptHoles, force, json } = options
-  const order = { at: parseInstant(options.at, hostTimeZone(), Date.now()), libraries, withDeleted }
+  const {
+    to,
+    library: libraries,
+    withDeleted,
+    withoutTables,
+    withoutBinlog,
+    tablesOnly,
+    acceptHoles,
+    force,
+    json,
+  } = options
+  const order = { at: parseInstant(options.at, hostTimeZone(), Date.now()), libraries, withDeleted, withoutBinlog }
+  const request = { ...order, to, server: options.database ?? null, withoutTables, tablesOnly, acceptHoles, force }
   using counter = openCounter(process.stderr)
   const view = json ? new JsonView(counter) : new TextView(counter)
   if (options.dryRun) {
-    const plan = await planOnly(flags, order, signal)
+    const plan = await planOnly(flags, request, signal)
     view.planned(plan)
     for (const left of plan.leftOut) view.leftOut(left, null)
     return plan.leftOut.some(({ isLoss }) => isLoss) ? EXIT.failed : EXIT.ok
   }
-  const request = { ...order, to, server: options.database ?? null, withoutTables, tablesOnly, acceptHoles, force }
   const restored = await restoreAll(flags, request, view, signal)
   view.end(restored)
   return restored.lost === 0 ? EXIT.ok : EXIT.failed
@@ -72,12 +83,10 @@ abstract class View implements RestoreEvents {
 }
 
 class TextView extends View {
-  planned({ at, dump, libraries }: RestorePlan): void {
+  planned(plan: RestorePlan): void {
+    const { at, libraries } = plan
     this.line(`As of ${at === null ? 'now' : time(at)}: ${libraries.length} libraries`)
-    const tables = dump
-      ? `dump ${dump.id}, asked for ${time(dump.askedAt)}`
-      : 'there is no dump of that time: of the other tables nothing is restored'
-    this.line(`Other tables: ${tables}`)
+    for (const line of tablesLines(plan)) this.line(line)
     for (const { repo, name, goesBack } of libraries) {
       if (!goesBack) continue
       const { commits, until } = goesBack
@@ -111,11 +120,30 @@ class TextView extends View {
   }
 }
 
+/** Of when they are, what of, and if that is not what was asked for, why. */
+function tablesLines({ at, dump, between: { replay, short } }: RestorePlan): string[] {
+  if (!dump) return ['Other tables: there is no dump of that time: of the other tables nothing is restored']
+  const from = `dump ${dump.id}, asked for ${time(dump.askedAt)}`
+  const lines = replay
+    ? [
+        `Other tables: all as of ${time(replay.asOf)}: ${from}, and ${count(replay.transactions, 'transaction')} of the binlog after it`,
+      ]
+    : [`Other tables: ${from}`]
+  if (short !== null) lines.push(`  ${at === null ? 'nothing after it' : `not as of ${time(at)}`}: ${plain(short)}`)
+  if (replay && replay.skewMs !== 0) {
+    const seconds = (Math.abs(replay.skewMs) / 1000).toFixed(0)
+    const way = replay.skewMs > 0 ? 'ahead of' : 'behind'
+    lines.push(`  the clock of the primary's database is ${seconds} s ${way} ours: that is taken into account`)
+  }
+  return lines
+}
+
 const shown = (name: string | null): string => (name === null ? 'name unknown' : plain(name))
 
 /** One JSON object a line. */
 class JsonView extends View {
-  planned({ at, dump, libraries }: RestorePlan): void {
+  planned({ at, dump, between, libraries }: RestorePlan): void {
+    const { replay, short } = between
     const shown = libraries.map(({ repo, name, rows, since, goesBack }) => ({
       repo,
       name,
@@ -123,7 +151,14 @@ class JsonView extends View {
       since,
       goesBack,
     }))
-    this.line(JSON.stringify({ type: 'plan', at, dump: dump?.id ?? null, libraries: shown }))
+    const tables = {
+      dump: dump?.id ?? null,
+      asOf: replay?.asOf ?? dump?.askedAt ?? null,
+      transactions: replay?.transactions ?? 0,
+      clockSkewMs: replay?.skewMs ?? null,
+      notAsAsked: short,
+    }
+    this.line(JSON.stringify({ type: 'plan', at, dump: dump?.id ?? null, tables, libraries: shown }))
   }
 
   copied({ repo }: PlannedLibrary, { counts, damaged }: Copied): void {

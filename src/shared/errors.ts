@@ -68,6 +68,10 @@ const DISPOSITIONS = {
   BINLOG_UNAVAILABLE: 'retry',
   /** A dump that is kept here, or the archive of the binlog, is not what was written. */
   DUMP_DAMAGED: 'operator',
+  /** The archive of the primary's binlog is not what the server wrote. */
+  BINLOG_DAMAGED: 'operator',
+  /** The archive of the primary's binlog has what cannot be replayed exactly. */
+  BINLOG_UNREPLAYABLE: 'operator',
   /** The command named no dump that is kept here. */
   DUMP_UNKNOWN: 'usage',
   /** This backup was promoted: it serves, and backs up nothing any more. */

@@ -39,6 +39,10 @@ const STEPS: Readonly<Record<ErrorCode, string>> = {
   BINLOG_UNAVAILABLE:
     'change on the primary what the message names; until then the tables are as old as the newest dump after a restore',
   DUMP_DAMAGED: 'look into the kernel log of the backup, and take another one: seaf-backup-cmd dumps now',
+  BINLOG_DAMAGED:
+    'to have the tables as in the dump alone: restore --without-binlog, promote --accept-loss tables; and look into the kernel log',
+  BINLOG_UNREPLAYABLE:
+    'to have the tables as in the dump alone: restore --without-binlog, promote --accept-loss tables',
   PROMOTED: 'stop Seafile on the old primary for good; set up a new backup of the new one',
   PROMOTION_STOPPED: 'see what is not certain: seaf-backup-cmd promote --check',
   RESTORE_FAILED: 'mend what the message names, and run the same command again: what is there already is used',

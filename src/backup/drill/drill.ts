@@ -30,6 +30,7 @@ import { PrivateServer } from './private-server.js'
 import type { BackupConfig } from '../../shared/config.js'
 import type { DirectoryFlags } from '../../shared/directories.js'
 import type { CheckCounts } from '../verify/library-check.js'
+import type { Replay } from '../binlog/replay-plan.js'
 import type { Dump, TableCount } from '../dumps/dump-manifest.js'
 import type { LibraryAt } from '../files/library-at.js'
 import type { Entry } from '../files/tree.js'
@@ -58,6 +59,9 @@ export interface DrillReport {
   readonly dump: { readonly id: string; readonly ageMs: number } | null
   /** What was done with the dump. */
   readonly tables: 'restored' | 'only read: no database server is installed here' | 'none'
+  /** Of the binlog, after the dump: how many transactions, and of when the tables were then. Null: nothing. */
+  readonly replayed: { readonly transactions: number; readonly asOf: number } | null
+  /** Those that nothing was replayed into. */
   readonly tablesCompared: number
   readonly rowsCompared: number
   readonly restored: Pick<Restored, 'libraries' | 'lost' | keyof CheckCounts> | null
@@ -107,11 +111,12 @@ class Findings {
   tablesCompared = 0
   rowsCompared = 0
   restored: Restored | null = null
+  replay: Replay | null = null
 
   constructor(private readonly at: number) {}
 
   report(): DrillReport {
-    const { problems, dump, tables, tablesCompared, rowsCompared, restored, files } = this
+    const { problems, dump, tables, tablesCompared, rowsCompared, restored, replay, files } = this
     return {
       at: this.at,
       tookMs: Date.now() - this.at,
@@ -119,6 +124,7 @@ class Findings {
       problems,
       dump: dump && { id: dump.id, ageMs: this.at - dump.askedAt },
       tables,
+      replayed: replay && { transactions: replay.transactions, asOf: replay.asOf },
       tablesCompared,
       rowsCompared,
       restored: restored && {
@@ -194,7 +200,15 @@ async function readAlone(
 
 async function restoreAndLook(rehearsal: Rehearsal, server: PrivateServer | null, signal: AbortSignal): Promise<void> {
   const { flags, request, dir, findings, onProgress } = rehearsal
-  const order = { at: null, libraries: [], withDeleted: false, to: dir, force: false, tablesOnly: false }
+  const order = {
+    at: null,
+    withoutBinlog: false,
+    libraries: [],
+    withDeleted: false,
+    to: dir,
+    force: false,
+    tablesOnly: false,
+  }
   findings.restored = await restore(
     flags,
     {
@@ -204,8 +218,9 @@ async function restoreAndLook(rehearsal: Rehearsal, server: PrivateServer | null
       withoutTables: findings.tables !== 'restored',
     },
     {
-      planned({ dump }) {
+      planned({ dump, between }) {
         findings.dump = dump // a newer one may have come meanwhile
+        findings.replay = between.replay
       },
       progress: onProgress,
       // what lacks something is no sample
@@ -216,7 +231,8 @@ async function restoreAndLook(rehearsal: Rehearsal, server: PrivateServer | null
   )
   const { dump } = findings
   if (dump && findings.tables === 'restored') {
-    const found = server ? await countMysql(server, dump, signal) : countSqlite(dir, dump)
+    const tables = dump.tables.filter(table => isCompared(findings, table))
+    const found = server ? await countMysql(server, tables, signal) : countSqlite(dir, dump)
     compareRows(findings, dump, found)
   }
   sampleFiles(rehearsal)
@@ -229,11 +245,19 @@ function notRestored(findings: Findings, { repo, why, isLoss }: LeftOut): void {
 /** Rows of these come with the libraries, not with the dump. */
 const isOfLibraries = ({ table }: TableCount): boolean => Object.hasOwn(LIBRARY_TABLES, table)
 
+/** Rows of these are as the dump has them. */
+const isCompared = ({ replay }: Findings, table: TableCount): boolean =>
+  !isOfLibraries(table) && !replay?.tables.has(key(table))
+
 const key = ({ database, table }: TableCount): string => `${database}.${table}`
 
-async function countMysql(server: PrivateServer, dump: Dump, signal: AbortSignal): Promise<Map<string, number>> {
+async function countMysql(
+  server: PrivateServer,
+  tables: readonly TableCount[],
+  signal: AbortSignal,
+): Promise<Map<string, number>> {
+  if (tables.length === 0) return new Map()
   using client = new MysqlClient(server.access)
-  const tables = dump.tables.filter(table => !isOfLibraries(table))
   const sql = tables.map(({ database, table }) => `SELECT COUNT(*) FROM ${quote(database)}.${quote(table)};`).join('\n')
   const counts = (await client.ask(sql, signal)).trim().split('\n').map(Number)
   return new Map(tables.map((table, i) => [key(table), counts[i] ?? NaN]))
@@ -246,7 +270,7 @@ function countSqlite(dir: string, dump: Dump): Map<string, number> {
 
 function compareRows(findings: Findings, dump: Dump, found: ReadonlyMap<string, number>): void {
   for (const table of dump.tables) {
-    if (isOfLibraries(table)) continue
+    if (!isCompared(findings, table)) continue
     const rows = found.get(key(table))
     findings.tablesCompared += 1
     findings.rowsCompared += table.rows

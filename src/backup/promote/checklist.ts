@@ -8,12 +8,15 @@ import { duration } from '../../shared/duration.js'
 import { asBackupError, reason } from '../../shared/errors.js'
 import { silentLog } from '../../shared/log.js'
 import { findProgram } from '../../shared/mysql-options.js'
-import { DumpStore, newestWhole } from '../dumps/dump-store.js'
 import { PromotionStates } from '../state/promotion-states.js'
+import { tablesAsOf } from '../restore/tables-plan.js'
 import { PrimaryClient, readCa } from '../sync/primary-client.js'
+import { NO_TABLES, newestTables } from './promoted-tables.js'
 import type { BackupConfig } from '../../shared/config.js'
 import type { RepoId } from '../../shared/ids.js'
 import type { Dump } from '../dumps/dump-manifest.js'
+import type { TablesPlan } from '../restore/tables-plan.js'
+import type { NewestTables } from './promoted-tables.js'
 import type { KnownLibrary } from '../state/promotion-states.js'
 
 /** What can be agreed to lose, by `--accept-loss`. */
@@ -30,7 +33,7 @@ export interface Check {
 
 export interface Checklist {
   readonly checks: readonly Check[]
-  readonly dump: Dump | null
+  readonly tables: TablesPlan
   /** Libraries of which the primary, for all that is known, has or had a newer state. */
   readonly ahead: readonly RepoId[]
   /** That the primary had deleted. */
@@ -53,7 +56,7 @@ export async function checkPromotion(
   const primary = await askPrimary(config, signal)
   const own = await ownHeads(config, signal)
   const libraries = checkLibraries(known, primary.heads, own.heads)
-  const dump = withoutTables ? null : newestDump(config)
+  const tables = withoutTables ? NO_TABLES : await newestTables(config, signal)
   const checks = [
     own.check,
     checkPrimary(primary, states.newestRecord()),
@@ -62,9 +65,9 @@ export async function checkPromotion(
     ...(withoutTables
       ? [acceptable('tables', 'the other tables', 'users, groups and shares are left out, as was asked')]
       : []),
-    ...(withoutTables ? [] : checkDump(config, dump)),
+    ...(withoutTables ? [] : checkTables(config, tables)),
   ]
-  return { checks, dump, ahead: libraries.ahead, deleted: deletedOf(known, primary.heads) }
+  return { checks, tables, ahead: libraries.ahead, deleted: deletedOf(known, primary.heads) }
 }
 
 const good = (what: string, message: string): Check => ({ what, verdict: 'good', loss: null, message })
@@ -157,26 +160,37 @@ function named(repos: readonly RepoId[], what: string): string {
   return `${repos.length} ${what}: ${repos.slice(0, NAMED_MAX).join(' ')}${more}`
 }
 
-const newestDump = (config: BackupConfig): Dump | null => newestWhole(new DumpStore(config.stateDir).list().dumps)
-
-function checkDump({ database }: BackupConfig, dump: Dump | null): Check[] {
+function checkTables(config: BackupConfig, tables: NewestTables): Check[] {
   const what = 'the other tables'
+  const { dump } = tables
   if (!dump) return [acceptable('tables', what, 'there is no dump: no users, groups or shares')]
-  const age = Date.now() - dump.askedAt
-  const since = new Date(dump.askedAt).toISOString()
-  const checks = [
-    age >= 0 && age <= FRESH_DUMP_MS
-      ? good(what, `dump ${dump.id}, ${duration(age)} old`)
-      : acceptable(
-          'tables',
-          what,
-          `what was changed in users, groups and shares since ${since} (${age < 0 ? 'by a clock that ran ahead' : `${duration(age)} ago`}) is lost`,
-        ),
-  ]
+  const checks = [checkAge(tables, dump, what)]
+  if (tables.obstacle !== null)
+    checks.push(acceptable('tables', what, `nothing after the dump is replayed: ${tables.obstacle}`))
   if (dump.absent.length > 0)
     checks.push(
       acceptable('tables', what, `the dump has no ${dump.absent.join(', ')}: the primary had none, or elsewhere`),
     )
+  return [...checks, ...checkDatabase(config, dump)]
+}
+
+function checkAge(tables: NewestTables, dump: Dump, what: string): Check {
+  const { replay, short } = tables.between
+  const asOf = tablesAsOf(tables) ?? 0
+  const age = Date.now() - asOf
+  const since = new Date(asOf).toISOString()
+  const from = replay
+    ? `dump ${dump.id} and ${replay.transactions} transactions of the binlog after it`
+    : `dump ${dump.id}`
+  if (age >= 0 && age <= FRESH_DUMP_MS)
+    return good(what, replay ? `as of ${since}, ${duration(age)} ago: ${from}` : `${from}, ${duration(age)} old`)
+  const ago = age < 0 ? 'by a clock that ran ahead' : `${duration(age)} ago`
+  const message = `what was changed in users, groups and shares since ${since} (${ago}) is lost: they are as of ${from}${dump.position && short !== null && tables.obstacle === null ? `; ${short}` : ''}`
+  return acceptable('tables', what, message)
+}
+
+function checkDatabase({ database }: BackupConfig, dump: Dump): Check[] {
+  const checks: Check[] = []
   if (dump.engine !== database.type) {
     checks.push(stop('the database', `the dump is of ${dump.engine}, [database] type here is ${database.type}`))
   } else if (database.type === 'mysql') {

@@ -19,20 +19,23 @@ import { lockState } from '../../shared/state-lock.js'
 import { syncPath, writeDurably } from '../../shared/store/durable-file.js'
 import { SEAFILE_DB } from '../../shared/wire/dump-messages.js'
 import { parseLibraryRows } from '../../shared/wire/rows-codec.js'
+import { expectReplayable } from '../binlog/replay.js'
 import { damageOf } from '../dumps/damage.js'
-import { DumpStore, newestWhole } from '../dumps/dump-store.js'
+import { DumpStore } from '../dumps/dump-store.js'
 import { unpackPart } from '../dumps/read-dump.js'
-import { likeOthers, quote } from '../restore/core-tables.js'
+import { quote } from '../restore/core-tables.js'
 import { MysqlClient } from '../restore/mysql-client.js'
+import { importInto } from '../restore/mysql-import.js'
 import { PromotionStates } from '../state/promotion-states.js'
 import { checkPromotion, open } from './checklist.js'
+import { newestTables, replayAfter } from './promoted-tables.js'
 import { isBefore, newPromotion, readPromotion, writePromotion } from './promotion.js'
 import { deleteSqliteTokens, importSqliteTables } from './sqlite-tables.js'
 import type { CatalogWriter, LibraryRows } from '../../shared/catalog/catalog.js'
 import type { BackupConfig } from '../../shared/config.js'
 import type { DirectoryFlags } from '../../shared/directories.js'
-import type { Dump } from '../dumps/dump-manifest.js'
 import type { DumpOnDisk } from '../dumps/read-dump.js'
+import type { TablesPlan } from '../restore/tables-plan.js'
 import type { Check, Checklist } from './checklist.js'
 import type { Promotion, Step } from './promotion.js'
 
@@ -73,11 +76,12 @@ export async function promote(
   const before = readPromotion(config.stateDir)
   let promotion = before ? await takenUp(config, request, before, signal) : await fence(config, request, events, signal)
   events.step('fenced', `nothing is synced here any more (epoch ${promotion.epoch})`)
-  const run = async (step: Step, work: () => Promise<string>): Promise<void> => {
+  const run = async (step: Step, work: () => Promise<string | Imported>): Promise<void> => {
     if (!isBefore(promotion, step)) return events.step(step, 'done before')
     signal.throwIfAborted()
-    const message = await work()
-    promotion = await writePromotion(config.stateDir, { ...promotion, step })
+    const done = await work()
+    const { message, ...noted } = typeof done === 'string' ? { message: done } : done
+    promotion = await writePromotion(config.stateDir, { ...promotion, ...noted, step })
     events.step(step, message)
   }
   await run('rows-saved', () => saveRows(config, signal))
@@ -85,6 +89,11 @@ export async function promote(
   await run('rows', () => applyRows(config, promotion, signal))
   await run('done', () => deleteTokens(config, promotion, signal))
   return promotion
+}
+
+interface Imported {
+  readonly message: string
+  readonly tablesAsOf: number
 }
 
 /** A daemon that runs would go on syncing. */
@@ -106,9 +115,9 @@ async function takenUp(
   signal: AbortSignal,
 ): Promise<Promotion> {
   if (!isBefore(promotion, 'tables')) return promotion
-  const dump = withoutTables ? null : newestWhole(new DumpStore(config.stateDir).list().dumps)
-  await expectImportable(config, dump, signal)
-  return writePromotion(config.stateDir, { ...promotion, dump: dump?.id ?? null })
+  const tables = withoutTables ? null : await newestTables(config, signal)
+  await expectImportable(config, tables, signal)
+  return writePromotion(config.stateDir, { ...promotion, dump: tables?.dump?.id ?? null })
 }
 
 async function fence(
@@ -121,9 +130,9 @@ async function fence(
   events.checked(checklist)
   const stopped = open(checklist, request.accepted)
   if (stopped.length > 0) throw notCertain(stopped)
-  const { dump, ahead, deleted } = checklist
-  await expectImportable(config, dump, signal)
-  const given = { dump: dump?.id ?? null, accepted: request.accepted, ahead, deleted }
+  const { tables, ahead, deleted } = checklist
+  await expectImportable(config, tables, signal)
+  const given = { dump: tables.dump?.id ?? null, accepted: request.accepted, ahead, deleted }
   const promotion = await writePromotion(config.stateDir, newPromotion(Date.now(), given))
   // what moved on a primary that still serves, since it was asked
   const again = await checkPromotion(config, request, signal)
@@ -132,15 +141,16 @@ async function fence(
 }
 
 /**
- * Before anything is fenced: the dump is read to its end, and the account may make and write its databases.
- * @throws BackupError DUMP_DAMAGED, noted beside the dump; RESTORE_FAILED
+ * Before anything is fenced: the dump is read to its end, and the account may make and write its databases, and replay
+ * what came after it. @throws BackupError DUMP_DAMAGED, noted beside the dump; RESTORE_FAILED
  */
 async function expectImportable(
   { stateDir, database }: BackupConfig,
-  dump: Dump | null,
+  tables: TablesPlan | null,
   signal: AbortSignal,
 ): Promise<void> {
-  if (!dump) return
+  if (!tables?.dump) return
+  const { dump, between } = tables
   const store = new DumpStore(stateDir)
   const damage = await damageOf(store, dump, signal)
   if (damage !== null) {
@@ -153,6 +163,7 @@ async function expectImportable(
     `CREATE DATABASE IF NOT EXISTS ${quote(name)}; CREATE TABLE IF NOT EXISTS ${quote(name)}.seaf_backup_probe (n INT);
      INSERT INTO ${quote(name)}.seaf_backup_probe VALUES (1); DROP TABLE ${quote(name)}.seaf_backup_probe;`
   await client.ask(dump.databases.map(probe).join('\n'), signal)
+  if (between.replay) await expectReplayable(client, between.replay, signal)
 }
 
 function notCertain(stopped: readonly Check[]): BackupError {
@@ -177,16 +188,25 @@ async function saveRows(config: BackupConfig, signal: AbortSignal): Promise<stri
   return `the rows of ${lines.length} libraries are saved`
 }
 
-async function importTables(config: BackupConfig, { dump: id }: Promotion, signal: AbortSignal): Promise<string> {
+async function importTables(
+  config: BackupConfig,
+  { dump: id, accepted }: Promotion,
+  signal: AbortSignal,
+): Promise<string | Imported> {
   if (id === null) return 'there is no dump, or it was not wanted: the other tables stay as they are'
   const store = new DumpStore(config.stateDir)
   const kept = store.find(id)
   const dump = store.onDisk(kept)
   if (config.database.type === 'mysql') {
+    const { replay, short } = await replayAfter(config, kept, accepted.includes('tables'), signal)
     using client = new MysqlClient(config.database)
-    await client.take(target => unpackPart(dump, 0, target, signal), signal)
-    await likeOthers(client, config.database.dbName, signal)
-    return `${kept.databases.join(', ')} are as in dump ${id}`
+    await importInto(client, config.database.dbName, { dump, databases: kept.databases, replay }, signal)
+    const names = kept.databases.join(', ')
+    const asOf = replay?.asOf ?? kept.askedAt
+    const message = replay
+      ? `${names} are as of ${new Date(asOf).toISOString()}: dump ${id} and ${replay.transactions} transactions after it`
+      : `${names} are as in dump ${id}${short === null ? '' : ` (nothing after it: ${short})`}`
+    return { message, tablesAsOf: asOf }
   }
   await importSqlite(config.database.path, dump, dirname(config.dataDir), signal)
   return `${kept.parts.map(({ name }) => name).join(', ')} are as in dump ${id}`
@@ -247,12 +267,12 @@ async function applyTo(catalog: CatalogWriter, rows: Headed, isDumpNewer: boolea
 }
 
 /** Than what was recorded of a library's rows here. */
-function dumpIsNewer({ stateDir }: BackupConfig, { dump: id }: Promotion): (repo: string) => boolean {
+function dumpIsNewer({ stateDir }: BackupConfig, { dump: id, tablesAsOf }: Promotion): (repo: string) => boolean {
   if (id === null) return () => false
-  const { askedAt } = new DumpStore(stateDir).find(id)
+  const asOf = tablesAsOf ?? new DumpStore(stateDir).find(id).askedAt
   using states = new PromotionStates(stateDir)
   const recorded = new Map<string, number | null>(states.libraries().map(({ repo, recordedAt }) => [repo, recordedAt]))
-  return repo => askedAt > (recorded.get(repo) ?? 0)
+  return repo => asOf > (recorded.get(repo) ?? 0)
 }
 
 type Headed = LibraryRows & { readonly head: NonNullable<LibraryRows['head']> }

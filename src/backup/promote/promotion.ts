@@ -29,6 +29,8 @@ export interface Promotion {
   readonly step: Step
   /** Whose tables are taken; null: none. */
   readonly dump: string | null
+  /** Unix ms: of when the tables are that were imported; null: none were, or it was not noted. */
+  readonly tablesAsOf: number | null
   /** What the administrator agreed to lose, in the words of the checklist. */
   readonly accepted: readonly string[]
   /** Libraries that clients may hold newer states of than we do: their sync tokens go. */
@@ -44,6 +46,7 @@ export const newPromotion = (
   epoch: randomBytes(8).toString('hex'),
   at,
   step: 'fenced',
+  tablesAsOf: null,
   ...given,
 })
 
@@ -83,6 +86,7 @@ function decoded(json: unknown): Promotion {
     at: number(promotion['at'], 'at'),
     step: oneOf(promotion['step'], 'step', STEPS),
     dump: nullable(promotion['dump'], dump => text(dump, 'dump')),
+    tablesAsOf: nullable(promotion['tablesAsOf'] ?? null, at => number(at, 'tablesAsOf')),
     accepted: list(promotion['accepted'], 'accepted', word => text(word, 'accepted')),
     ahead: repos('ahead'),
     deleted: repos('deleted'),

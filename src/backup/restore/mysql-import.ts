@@ -1,7 +1,8 @@
-/** A dump of MySQL or MariaDB into a server: all of its databases, or none. */
+/** A dump of MySQL or MariaDB into a server, and what the binlog has after it: all of its databases, or none. */
 
 import { CORE_TABLES } from '../../shared/catalog/schema.js'
 import { BackupError, reason } from '../../shared/errors.js'
+import { expectReplayable, removeMade, replayBinlog } from '../binlog/replay.js'
 import { unpackPart } from '../dumps/read-dump.js'
 import { likeOthers, quote } from './core-tables.js'
 import { MysqlClient } from './mysql-client.js'
@@ -11,10 +12,11 @@ import type { TablesOfDump } from './target-tables.js'
 /** @throws BackupError TARGET_EXISTS; RESTORE_FAILED with the server's words: what was made is removed then */
 export async function importSql(
   server: MysqlConfig,
-  { dump, databases }: TablesOfDump,
+  tables: TablesOfDump,
   force: boolean,
   signal: AbortSignal,
 ): Promise<void> {
+  const { databases } = tables
   using client = new MysqlClient(server)
   const there = (await client.ask('SHOW DATABASES', signal)).split('\n').filter(name => databases.includes(name))
   if (there.length > 0 && !force) {
@@ -25,14 +27,32 @@ export async function importSql(
   }
   const made = databases.filter(name => !there.includes(name))
   try {
-    await client.take(target => unpackPart(dump, 0, target, signal), signal)
-    await likeOthers(client, server.dbName, signal)
+    await importInto(client, server.dbName, tables, signal)
     // --force: of a library that is not restored no head may stay
     if (there.includes(server.dbName))
       await client.ask(CORE_TABLES.map(table => `DELETE FROM ${quote(server.dbName)}.${table};`).join('\n'), signal)
   } catch (error) {
     throw await takenBack(client, made, error)
   }
+}
+
+/**
+ * Over whatever is there of these tables, but for the three core ones, which are left as they are or made. It may be
+ * done again. @throws BackupError RESTORE_FAILED
+ */
+export async function importInto(
+  client: MysqlClient,
+  dbName: string,
+  { dump, replay }: TablesOfDump,
+  signal: AbortSignal,
+): Promise<void> {
+  const readiness = replay && (await expectReplayable(client, replay, signal))
+  if (replay) await removeMade(client, replay, signal)
+  await client.take(target => unpackPart(dump, 0, target, signal), signal)
+  await likeOthers(client, dbName, signal)
+  if (!replay || !readiness) return
+  await replayBinlog(client, replay, readiness, signal)
+  await likeOthers(client, dbName, signal) // a column that was converted since has another collation
 }
 
 /** Nothing half restored: what was not there before is not there after. Gives the error that says which it is. */

@@ -15,8 +15,8 @@ import type { CatalogReader, LibraryRows } from '../../shared/catalog/catalog.js
 import type { CommitId, RepoId } from '../../shared/ids.js'
 import type { Commit } from '../../shared/seafile/objects.js'
 import type { DiskObjectReader } from '../../shared/store/disk-object-store.js'
-import type { Dump } from '../dumps/dump-manifest.js'
 import type { PastStates } from '../state/past-states.js'
+import type { TablesOrder, TablesPlan } from './tables-plan.js'
 
 export interface PlannedLibrary {
   readonly repo: RepoId
@@ -42,11 +42,9 @@ export interface LostWork {
   readonly until: number | null
 }
 
-export interface RestorePlan {
+export interface RestorePlan extends TablesPlan {
   /** Unix ms; null: all that is here now. */
   readonly at: number | null
-  /** Null: there is none of that time. */
-  readonly dump: Dump | null
   readonly libraries: readonly PlannedLibrary[]
   /** Known here, and not part of it: with why. */
   readonly leftOut: readonly LeftOut[]
@@ -66,14 +64,11 @@ export interface PlanParts {
   readonly catalog: CatalogReader
   readonly past: PastStates
   readonly store: DiskObjectReader
-  /** Newest first. */
-  readonly dumps: readonly Dump[]
+  readonly tables: TablesPlan
   readonly confKeepDays: number | null
 }
 
-export interface RestoreOrder {
-  /** Unix ms; null: latest. */
-  readonly at: number | null
+export interface RestoreOrder extends TablesOrder {
   /** Ids or beginnings of ids; empty: all. What is named comes also when the primary has it no more. */
   readonly libraries: readonly string[]
   readonly withDeleted: boolean
@@ -91,9 +86,7 @@ export async function planRestore(parts: PlanParts, order: RestoreOrder, signal:
     if ('why' in planned) leftOut.push(planned)
     else libraries.push(planned)
   }
-  const { at } = order
-  const dump = parts.dumps.find(({ endedAt }) => at === null || endedAt <= at) ?? null
-  return { at, dump, libraries: libraries.toSorted(originsFirst), leftOut }
+  return { at: order.at, ...parts.tables, libraries: libraries.toSorted(originsFirst), leftOut }
 }
 
 /** The objects of a virtual library lie in its origin's store. */

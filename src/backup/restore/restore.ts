@@ -19,6 +19,7 @@ import { DumpStore } from '../dumps/dump-store.js'
 import { PastStates } from '../state/past-states.js'
 import { copyLibrary } from './copy-library.js'
 import { checkedOf, expectSomething, planRestore } from './restore-plan.js'
+import { planTables, tablesAsOf } from './tables-plan.js'
 import { readServer, restoreMysql, restoreSqlite } from './target-tables.js'
 import type { CatalogWriter } from '../../shared/catalog/catalog.js'
 import type { BackupConfig } from '../../shared/config.js'
@@ -27,6 +28,7 @@ import type { CheckCounts } from '../verify/library-check.js'
 import type { Dump } from '../dumps/dump-manifest.js'
 import type { CopiedLibrary } from './copy-library.js'
 import type { LeftOut, PlannedLibrary, RestoreOrder, RestorePlan } from './restore-plan.js'
+import type { TablesOfDump } from './target-tables.js'
 
 export interface RestoreRequest extends RestoreOrder {
   /** The directory that is to hold seafile-data. */
@@ -55,6 +57,10 @@ export interface Restored extends CheckCounts {
   readonly to: string
   readonly at: number | null
   readonly dump: string | null
+  /** Unix ms: of when the other tables are; null: there are none. */
+  readonly tablesAsOf: number | null
+  /** Of the binlog, replayed after the dump. */
+  readonly transactions: number
   libraries: number
   /** Not restored, though they ought to be. */
   lost: number
@@ -63,8 +69,12 @@ export interface Restored extends CheckCounts {
 }
 
 /** Reads alone. @throws BackupError as `restore` */
-export async function planOnly(flags: DirectoryFlags, order: RestoreOrder, signal: AbortSignal): Promise<RestorePlan> {
-  return (await open(flags, order, signal)).plan
+export async function planOnly(
+  flags: DirectoryFlags,
+  request: RestoreRequest,
+  signal: AbortSignal,
+): Promise<RestorePlan> {
+  return (await open(flags, request, signal)).plan
 }
 
 /**
@@ -89,6 +99,8 @@ export async function restore(
     to,
     at: plan.at,
     dump: dump?.id ?? null,
+    tablesAsOf: dump && tablesAsOf(plan),
+    transactions: dump ? (plan.between.replay?.transactions ?? 0) : 0,
     libraries: 0,
     lost: plan.leftOut.filter(({ isLoss }) => isLoss).length,
     removedRows: 0,
@@ -100,7 +112,8 @@ export async function restore(
   const whole = request.tablesOnly
     ? plan.libraries
     : await copyAll(plan, { request, config, store, events, total }, signal)
-  await using catalog = await restoreTables(partial, dump, held?.dir ?? '', request, signal)
+  const tables = dump && tablesOf(dump, held?.dir ?? '', plan)
+  await using catalog = await restoreTables(partial, tables, request, signal)
   for (const library of whole) await writeRows(catalog, library, plan, signal)
   total.libraries = whole.length
   total.removedRows = await removeRemnants(catalog, signal)
@@ -140,10 +153,13 @@ async function copyAll(
   return whole
 }
 
-async function open(flags: DirectoryFlags, order: RestoreOrder, signal: AbortSignal) {
+async function open(flags: DirectoryFlags, request: RestoreRequest, signal: AbortSignal) {
   const config = readBackupConfig(flags)
   const dumps = new DumpStore(config.stateDir)
   const whole = dumps.list().dumps.filter(({ verdict }) => !verdict?.damage)
+  const order = { at: request.at, withoutBinlog: request.withoutBinlog || !hasTables(request) }
+  const kept = whole.map(({ dump }) => dump)
+  const tables = await planTables(config.stateDir, kept, order, signal)
   await using catalog = await openCatalogReader(config.database, silentLog)
   using past = new PastStates(config.stateDir)
   const plan = await planRestore(
@@ -151,10 +167,10 @@ async function open(flags: DirectoryFlags, order: RestoreOrder, signal: AbortSig
       catalog,
       past,
       store: new DiskObjectReader(config.dataDir),
-      dumps: whole.map(({ dump }) => dump),
+      tables,
       confKeepDays: config.historyKeepDays,
     },
-    order,
+    request,
     signal,
   )
   return { config, dumps, plan }
@@ -199,18 +215,20 @@ function prepare(partial: string): DiskObjectStore {
   return store
 }
 
+/** `dir`: where its parts are held. */
+const tablesOf = ({ id, engine, parts, databases }: Dump, dir: string, { between }: RestorePlan): TablesOfDump => ({
+  databases,
+  dump: { id, engine, parts, dir },
+  replay: between.replay,
+})
+
 function restoreTables(
   partial: string,
-  dump: Dump | null,
-  dir: string,
+  tables: TablesOfDump | null,
   { server, force }: RestoreRequest,
   signal: AbortSignal,
 ): Promise<CatalogWriter> {
-  const tables = dump && {
-    databases: dump.databases,
-    dump: { id: dump.id, engine: dump.engine, parts: dump.parts, dir },
-  }
-  const [seafileDb] = dump?.databases ?? []
+  const [seafileDb] = tables?.databases ?? []
   if (tables === null || server === null || seafileDb === undefined) return restoreSqlite(partial, tables, signal)
   return restoreMysql(readServer(server, seafileDb), tables, force, signal)
 }
@@ -222,11 +240,12 @@ function restoreTables(
 async function writeRows(
   catalog: CatalogWriter,
   { repo, rows, recordedAt }: PlannedLibrary,
-  { at, dump }: RestorePlan,
+  plan: RestorePlan,
   signal: AbortSignal,
 ): Promise<void> {
+  const { at } = plan
   const dumped = await catalog.remnant(repo, signal)
-  const isDumps = at !== null || (dump !== null && dump.askedAt > (recordedAt ?? 0))
+  const isDumps = at !== null || (tablesAsOf(plan) ?? 0) > (recordedAt ?? 0)
   const owner = isDumps ? (dumped.owner ?? rows.owner) : (rows.owner ?? dumped.owner)
   const path = (at !== null && dumped.virtual?.path) || rows.virtual?.path
   const virtual = rows.virtual && { ...rows.virtual, path: path ?? rows.virtual.path }

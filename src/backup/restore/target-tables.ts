@@ -13,6 +13,7 @@ import { unpackPart } from '../dumps/read-dump.js'
 import { importSql } from './mysql-import.js'
 import type { CatalogWriter } from '../../shared/catalog/catalog.js'
 import type { MysqlConfig } from '../../shared/catalog/database-config.js'
+import type { Replay } from '../binlog/replay-plan.js'
 import type { DumpOnDisk } from '../dumps/read-dump.js'
 
 const PORT = 3306
@@ -21,6 +22,8 @@ const PORT = 3306
 export interface TablesOfDump {
   readonly dump: DumpOnDisk
   readonly databases: readonly string[]
+  /** What is replayed after it; null: nothing. */
+  readonly replay: Replay | null
 }
 
 /** Files, each whole; then a catalog on the one that libraries are in. What lies there is written over. */

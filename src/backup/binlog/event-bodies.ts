@@ -1,0 +1,125 @@
+/** What is in the events that a replay has to understand: statements, and whose rows are written. */
+
+import { inflateSync } from 'node:zlib'
+import { reason } from '../../shared/errors.js'
+import { EVENT, EVENT_BYTES_MAX, HEADER_BYTES, withFlag } from './events.js'
+import type { BinlogEvent } from './events.js'
+
+export interface Query {
+  /** The session's database; empty: none. */
+  readonly database: string
+  /** Bytes as latin1: one character each. */
+  readonly text: string
+  /** "x" is a name in it, not text. */
+  readonly ansiQuotes: boolean
+  readonly backslashEscapes: boolean
+}
+
+export interface TableMap {
+  readonly id: string
+  readonly database: string
+  readonly table: string
+}
+
+const QUERY = { databaseBytes: 8, statusBytes: 11, least: 13 } as const
+const STATUS = { flags2: 0, sqlMode: 1 } as const
+const SQL_MODE = { ansiQuotes: 0x4n, noBackslashEscapes: 0x100000n } as const
+
+/** Throws RangeError or Error for what is none. */
+export function readQuery(event: BinlogEvent): Query {
+  const { body } = event
+  const statusEnd = QUERY.least + body.readUInt16LE(QUERY.statusBytes)
+  const databaseEnd = statusEnd + body.readUInt8(QUERY.databaseBytes)
+  if (databaseEnd + 1 > body.byteLength) throw new RangeError('a statement is longer than its event')
+  const said = body.subarray(databaseEnd + 1)
+  const mode = sqlMode(body.subarray(QUERY.least, statusEnd))
+  return {
+    database: body.subarray(statusEnd, databaseEnd).toString('utf8'),
+    text: (event.type === EVENT.queryCompressed ? unpacked(said) : said).toString('latin1'),
+    ansiQuotes: (mode & SQL_MODE.ansiQuotes) !== 0n,
+    backslashEscapes: (mode & SQL_MODE.noBackslashEscapes) === 0n,
+  }
+}
+
+/** A statement BEGIN of the time and the server of another event. `flags`: of the event. */
+export function beginLike({ bytes, format }: BinlogEvent, flags: number): Buffer {
+  const said = Buffer.from('BEGIN')
+  const made = Buffer.alloc(HEADER_BYTES + QUERY.least + 1 + said.byteLength + (format.hasChecksums ? 4 : 0))
+  bytes.copy(made, 0, 0, HEADER_BYTES)
+  made.writeUInt8(EVENT.query, 4)
+  made.writeUInt32LE(made.byteLength, 9)
+  made.writeUInt32LE(0, 13) // it is in no file
+  made.writeUInt16LE(0, 17)
+  said.copy(made, HEADER_BYTES + QUERY.least + 1)
+  return withFlag({ bytes: made, type: EVENT.query, format }, 17, flags)
+}
+
+/** Each variable has its own length; the two first ones always come in this order. */
+function sqlMode(status: Buffer): bigint {
+  const at = status[0] === STATUS.flags2 ? 5 : 0
+  return status[at] === STATUS.sqlMode ? status.readBigUInt64LE(at + 1) : 0n
+}
+
+/** As MariaDB packs: a byte with the kind and how many bytes the length has, the length, zlib. */
+function unpacked(packed: Buffer): Buffer {
+  const [head = 0] = packed
+  const kind = (head & 0x70) >> 4
+  if (kind !== 0) throw new RangeError(`a statement is compressed in a way ${kind} that is not known here`)
+  try {
+    return inflateSync(packed.subarray(1 + (head & 0x07)), { maxOutputLength: EVENT_BYTES_MAX })
+  } catch (error) {
+    throw new RangeError(`a compressed statement cannot be unpacked: ${reason(error)}`, { cause: error })
+  }
+}
+
+const ID_BYTES = 6
+const NAMES_AT = 8
+
+/** Throws RangeError for what is none. */
+export function readTableMap({ body }: BinlogEvent): TableMap {
+  const databaseAt = NAMES_AT + 1
+  const databaseEnd = databaseAt + body.readUInt8(NAMES_AT)
+  const tableAt = databaseEnd + 2
+  const tableEnd = tableAt + body.readUInt8(databaseEnd + 1)
+  if (tableEnd >= body.byteLength || body[databaseEnd] !== 0 || body[tableEnd] !== 0)
+    throw new RangeError('names of a table are longer than their event')
+  return {
+    id: tableId(body),
+    database: body.subarray(databaseAt, databaseEnd).toString('utf8'),
+    table: body.subarray(tableAt, tableEnd).toString('utf8'),
+  }
+}
+
+const tableId = (body: Buffer): string => body.subarray(0, ID_BYTES).toString('hex')
+
+const STATEMENT_ENDS = 0x1
+/** Where the flags of rows are, in the whole event. */
+const ROWS_FLAGS_AT = HEADER_BYTES + ID_BYTES
+
+export const ROWS_END = { at: ROWS_FLAGS_AT, flag: STATEMENT_ENDS } as const
+
+export function readRows({ body }: BinlogEvent): { readonly id: string; readonly endsStatement: boolean } {
+  return { id: tableId(body), endsStatement: (body.readUInt16LE(ID_BYTES) & STATEMENT_ENDS) !== 0 }
+}
+
+/** MariaDB's compressed ones: 166 to 171, the same three kinds twice. */
+const COMPRESSED_ROWS = { first: 166, last: 171 } as const
+
+export const isRows = (type: number): boolean =>
+  (type >= EVENT.writeRowsV1 && type <= EVENT.deleteRowsV1) ||
+  (type >= EVENT.writeRows && type <= EVENT.deleteRows) ||
+  (type >= COMPRESSED_ROWS.first && type <= COMPRESSED_ROWS.last)
+
+export const isQuery = (type: number): boolean => type === EVENT.query || type === EVENT.queryCompressed
+
+const GTID_FLAGS_AT = 12
+const GTID = { standalone: 0x1, preparedXa: 0x40, completedXa: 0x80 } as const
+
+/** Of MariaDB's. */
+export function readGtid({ body }: BinlogEvent): { readonly isStandalone: boolean; readonly isXa: boolean } {
+  const flags = body.readUInt8(GTID_FLAGS_AT)
+  return {
+    isStandalone: (flags & GTID.standalone) !== 0,
+    isXa: (flags & (GTID.preparedXa | GTID.completedXa)) !== 0,
+  }
+}

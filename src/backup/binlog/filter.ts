@@ -1,0 +1,154 @@
+/**
+ * From the events of an archived binlog those that are replayed, as bytes that the servers' own tool reads again.
+ *
+ * Each event with rows goes with the description of its table and ends its own
+ * statement: so it does not matter which of a statement's tables are left out,
+ * and no statement is longer than an event of the primary.
+ */
+
+import { ROWS_END, beginLike, readGtid, readRows, readTableMap } from './event-bodies.js'
+import { EVENT, EVENT_FLAGS_AT, withFlag } from './events.js'
+import { judgeStatement, keepsRows } from './scope.js'
+import type { Query } from './event-bodies.js'
+import type { BinlogEvent } from './events.js'
+import type { Place } from './groups.js'
+import type { Scope } from './scope.js'
+import type { MadeObject } from './statement.js'
+
+/** A statement that is not to go to its session's database. */
+const WITHOUT_USE = 0x8
+
+/** By name: the server said something that cannot be replayed by anybody, or not by this. */
+const REFUSED: Readonly<Record<number, string>> = {
+  [EVENT.incident]: 'the server says itself that changes are missing in its binlog there',
+  [EVENT.xaPrepare]: 'it is of a distributed transaction (XA)',
+  [EVENT.partialUpdateRows]: 'it is a part of a JSON value (binlog_row_value_options)',
+  [EVENT.transactionPayload]: 'the server compresses transactions (binlog_transaction_compression)',
+  ...Object.fromEntries([6, 7, 8, 9, 10, 11, 12, 17, 18].map(type => [type, 'it is of LOAD DATA'])),
+}
+const BEFORE_STATEMENT: readonly number[] = [EVENT.intvar, EVENT.rand, EVENT.userVar]
+/** The server's notes to itself and to its replicas. */
+const IGNORED: readonly number[] = [3, 4, 15, 27, 28, 29, 35, 36, 37, 41, 160, 161, 163]
+const NAMES_MAX = 100_000
+
+/** What was written by what was kept. */
+export interface Kept {
+  transactions: number
+  bytes: number
+  /** `database.table` each. */
+  readonly tables: Set<string>
+  readonly made: MadeObject[]
+}
+
+export const noneKept = (): Kept => ({ transactions: 0, bytes: 0, tables: new Set(), made: [] })
+
+/** Gives it up. The message is for a person. */
+export class CannotReplay extends Error {
+  override readonly name = 'CannotReplay'
+}
+
+export class BinlogFilter {
+  /** What frames a transaction, until something of it is kept. */
+  #frame: Buffer[] = []
+  #isKept = false
+  #before: Buffer[] = []
+  readonly #tables = new Map<string, { readonly event: BinlogEvent; readonly name: string; readonly isKept: boolean }>()
+
+  constructor(
+    private readonly scope: Scope,
+    private readonly kept: Kept,
+  ) {}
+
+  /** The bytes to be replayed for it. Throws CannotReplay; RangeError for what is none. */
+  push(event: BinlogEvent, place: Place): Buffer[] {
+    const refused = REFUSED[event.type]
+    if (refused !== undefined) throw new CannotReplay(refused)
+    if (!place.within) return this.#outside(event)
+    if (place.first) this.#begin()
+    const given = place.frames ? this.#frames(event, place) : this.#content(event, place.query)
+    for (const { byteLength } of given) this.kept.bytes += byteLength
+    return given
+  }
+
+  #outside({ type }: BinlogEvent): Buffer[] {
+    if (IGNORED.includes(type)) return []
+    throw new CannotReplay(`events of kind ${type} are not known here`)
+  }
+
+  #begin(): void {
+    this.#frame = []
+    this.#isKept = false
+    this.#before = []
+    this.#tables.clear()
+  }
+
+  #frames(event: BinlogEvent, { last, query }: Place): Buffer[] {
+    if (event.type === EVENT.gtid && readGtid(event).isXa) throw new CannotReplay(REFUSED[EVENT.xaPrepare] ?? '')
+    if (last && !this.#isKept) return []
+    // BEGIN and COMMIT of a session in another database
+    const given = query
+      ? withFlag(event, EVENT_FLAGS_AT, WITHOUT_USE)
+      : event.type === EVENT.xid
+        ? event.bytes
+        : begun(event)
+    if (last && given) return [given]
+    if (given) this.#frame.push(given)
+    return []
+  }
+
+  #content(event: BinlogEvent, query: Query | null): Buffer[] {
+    if (query) return this.#statement(event, query)
+    if (BEFORE_STATEMENT.includes(event.type)) {
+      this.#before.push(event.bytes)
+      return []
+    }
+    if (event.type === EVENT.tableMap) return this.#described(event)
+    return this.#rows(event)
+  }
+
+  #statement(event: BinlogEvent, query: Query): Buffer[] {
+    const before = this.#before
+    this.#before = []
+    const verdict = judgeStatement(this.scope, query)
+    if (verdict.do === 'refuse') throw new CannotReplay(verdict.why)
+    if (verdict.do === 'drop') return []
+    for (const table of verdict.writes) this.#noteTable(table)
+    if (this.kept.made.length < NAMES_MAX) this.kept.made.push(...verdict.made)
+    return this.#keep([...before, verdict.isElsewhere ? withFlag(event, EVENT_FLAGS_AT, WITHOUT_USE) : event.bytes])
+  }
+
+  #described(event: BinlogEvent): Buffer[] {
+    const map = readTableMap(event)
+    this.#tables.set(map.id, { event, name: `${map.database}.${map.table}`, isKept: keepsRows(this.scope, map) })
+    return []
+  }
+
+  #rows(event: BinlogEvent): Buffer[] {
+    const { id, endsStatement } = readRows(event)
+    const table = this.#tables.get(id)
+    if (!table && id !== ENDS_ALONE) throw new RangeError('it has rows of a table that is not described')
+    const given =
+      table?.isKept === true ? this.#keep([table.event.bytes, withFlag(event, ROWS_END.at, ROWS_END.flag)]) : []
+    if (table?.isKept === true) this.#noteTable(table.name)
+    if (endsStatement) this.#tables.clear()
+    return given
+  }
+
+  #keep(bytes: Buffer[]): Buffer[] {
+    const frame = this.#isKept ? [] : this.#frame
+    if (!this.#isKept) this.kept.transactions += 1
+    this.#isKept = true
+    return [...frame, ...bytes]
+  }
+
+  #noteTable(name: string): void {
+    if (this.kept.tables.size < NAMES_MAX) this.kept.tables.add(name)
+  }
+}
+
+/** The primary's numbers of transactions are nothing to the target, which gives its own: where they say BEGIN, that is said. */
+const begun = (event: BinlogEvent): Buffer | undefined =>
+  event.type === EVENT.gtid && !readGtid(event).isStandalone ? beginLike(event, WITHOUT_USE) : undefined
+
+/** Rows of no table: MySQL writes them to say that a statement ends. */
+const ENDS_ALONE = 'ffffff000000'

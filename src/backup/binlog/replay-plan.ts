@@ -1,0 +1,186 @@
+/**
+ * How far the tables of a dump can be brought by the archived binlog, found by reading all of it up to there: every
+ * checksum, and every statement, so that what cannot be replayed is known before anything is written.
+ *
+ * The wanted second counts by the clock of the database server, whose times the events have.
+ */
+
+import { setImmediate } from 'node:timers/promises'
+import { BackupError } from '../../shared/errors.js'
+import { coverageOf } from './coverage.js'
+import { EVENT, damaged, readEvents, unreplayable } from './events.js'
+import { BinlogFilter, CannotReplay, noneKept } from './filter.js'
+import { Groups } from './groups.js'
+import type { Dump } from '../dumps/dump-manifest.js'
+import type { ArchiveRun } from './archive-layout.js'
+import type { Coverage } from './coverage.js'
+import type { BinlogEvent, BinlogPart } from './events.js'
+import type { Kept } from './filter.js'
+import type { Place } from './groups.js'
+import type { Scope } from './scope.js'
+import type { MadeObject } from './statement.js'
+
+export interface Replay {
+  /** In this order; the last one ends where the last transaction does that is replayed. */
+  readonly parts: readonly BinlogPart[]
+  readonly scope: Scope
+  /** SELECT VERSION() of the server that wrote it. */
+  readonly server: string
+  readonly transactions: number
+  readonly bytes: number
+  /** Unix ms by our clock: the tables are as they were then. */
+  readonly asOf: number
+  /** What the clock of the database server showed beyond ours, ms; 0 for less than a second. */
+  readonly skewMs: number
+  /** `database.table` of what is written. */
+  readonly tables: ReadonlySet<string>
+  /** What is made: it must not be there before. */
+  readonly made: readonly MadeObject[]
+}
+
+export interface BetweenDumps {
+  /** Null: the tables are those of the dump. */
+  readonly replay: Replay | null
+  /** Why the tables are not of the wanted instant, in words; null: they are. */
+  readonly short: string | null
+}
+
+/**
+ * `at`: Unix ms by our clock; null: all that is archived.
+ * @throws BackupError BINLOG_DAMAGED, BINLOG_UNREPLAYABLE with what stands in the way
+ */
+export async function planReplay(
+  runs: readonly ArchiveRun[],
+  dump: Dump,
+  at: number | null,
+  signal: AbortSignal,
+): Promise<BetweenDumps> {
+  const coverage = coverageOf(runs, dump)
+  if (typeof coverage === 'string') return { replay: null, short: coverage }
+  const { reached, skewMs, run } = coverage
+  const second = at === null ? Infinity : Math.floor((at + skewMs) / 1000)
+  const scope = { databases: dump.databases }
+  const found = await new CutSearch(coverage, scope, second).run(signal)
+  // a second is over when the next has begun
+  const isKnown = found.isCut || reached.serverTime >= (second + 1) * 1000
+  const asOf = isKnown && at !== null ? at : reached.at
+  const replay = { ...found, scope, asOf, skewMs, server: run.server.version, tables: found.kept.tables }
+  const { transactions, bytes, made } = found.kept
+  return {
+    replay: { ...replay, transactions, bytes, made },
+    short: at === null || isKnown ? null : shortOf(coverage, runs),
+  }
+}
+
+function shortOf({ run, reached }: Coverage, runs: readonly ArchiveRun[]): string {
+  const until = `what is archived without a gap from this dump on ends at ${new Date(reached.at).toISOString()}`
+  const next = runs.find(other => other.run > run.run)
+  return next ? `${until} (${next.why})` : until
+}
+
+/** Often enough to be stopped, seldom enough not to count. */
+const TURN_BYTES = 8 * 1024 * 1024
+
+class CutSearch {
+  readonly #groups = new Groups()
+  readonly #kept: Kept = noneKept()
+  readonly #filter: BinlogFilter
+  readonly #parts: BinlogPart[] = []
+  #isCut = false
+  /** Of the transaction that is being read. */
+  #problem: BackupError | undefined
+  #turn = 0
+
+  constructor(
+    private readonly coverage: Coverage,
+    scope: Scope,
+    /** The last that is wanted, Unix seconds by the server's clock. */
+    private readonly second: number,
+  ) {
+    this.#filter = new BinlogFilter(scope, this.#kept)
+  }
+
+  async run(signal: AbortSignal): Promise<{ parts: readonly BinlogPart[]; kept: Kept; isCut: boolean }> {
+    for (const part of this.coverage.parts) {
+      const end = await this.#readPart(part, signal)
+      if (end > part.from) this.#parts.push({ ...part, to: end })
+      if (this.#isCut) break
+    }
+    return { parts: this.#parts, kept: this.#kept, isCut: this.#isCut }
+  }
+
+  /** Where the last transaction ends that is wanted. */
+  async #readPart(part: BinlogPart, signal: AbortSignal): Promise<number> {
+    let end = part.from
+    let counted = countsOf(this.#kept)
+    for (const event of readEvents(part)) {
+      if (event.type === EVENT.formatDescription) this.#begin(part, event)
+      // what was begun before and committed later has its place in the log behind it
+      if (event.timestamp > this.second) return this.#cut(end, counted)
+      this.#judge(part, event, placed(this.#groups, part, event))
+      if (!this.#groups.isWithin) {
+        if (this.#problem) throw this.#problem
+        end = event.end
+        counted = countsOf(this.#kept)
+      }
+      if ((this.#turn += event.bytes.byteLength) > TURN_BYTES) await this.#pause(signal)
+    }
+    return end
+  }
+
+  #cut(end: number, { transactions, bytes, made }: Counts): number {
+    this.#isCut = true
+    this.#kept.transactions = transactions
+    this.#kept.bytes = bytes
+    this.#kept.made.length = made
+    return end
+  }
+
+  /** Whether what is not replayable is wanted is known at the end of its transaction. */
+  #judge(part: BinlogPart, event: BinlogEvent, place: Place): void {
+    if (this.#problem) return
+    try {
+      this.#filter.push(event, place)
+    } catch (error) {
+      this.#problem = problemOf(error, part, event)
+    }
+  }
+
+  /** A transaction does not go on in another file: a server that was killed rolls it back when it starts. */
+  #begin(part: BinlogPart, event: BinlogEvent): void {
+    if (!this.#groups.isWithin) return
+    if (!event.format.isOfStart) throw damaged(part, event.position, 'the transaction before it has no end')
+    this.#groups.giveUp()
+    this.#problem = undefined
+  }
+
+  async #pause(signal: AbortSignal): Promise<void> {
+    this.#turn = 0
+    await setImmediate()
+    signal.throwIfAborted()
+  }
+}
+
+interface Counts {
+  readonly transactions: number
+  readonly bytes: number
+  readonly made: number
+}
+
+const countsOf = ({ transactions, bytes, made }: Kept): Counts => ({ transactions, bytes, made: made.length })
+
+export function placed(groups: Groups, part: BinlogPart, event: BinlogEvent): Place {
+  try {
+    return groups.place(event)
+  } catch (error) {
+    throw problemOf(error, part, event)
+  }
+}
+
+/** What was thrown at an event, as what it is to an operator. */
+export function problemOf(error: unknown, part: BinlogPart, { position }: BinlogEvent): BackupError {
+  if (error instanceof BackupError) return error
+  if (error instanceof CannotReplay) return unreplayable(part, position, error.message)
+  if (error instanceof RangeError) return damaged(part, position, error.message, error)
+  throw error
+}

@@ -1,0 +1,116 @@
+/** What is replayed of a binlog: all of the dump's tables, none of the core ones, nothing of anybody else. */
+
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { readArchive } from '../../../src/backup/binlog/archive-layout.js'
+import { expectReplayable, replayBinlog } from '../../../src/backup/binlog/replay.js'
+import { planReplay } from '../../../src/backup/binlog/replay-plan.js'
+import { MysqlClient } from '../../../src/backup/restore/mysql-client.js'
+import { dumpOf, layArchive } from '../../support/binlog-archive.js'
+import { mariadbInstalled, startMariadb } from '../../support/mariadb.js'
+import { SEAFILE_DATABASES, SEAFILE_DAY, SEAFILE_TABLES } from '../../support/seafile-statements.js'
+import { mysqlConfig } from '../../support/sides.js'
+import type { Test } from 'tap'
+import type { Replay } from '../../../src/backup/binlog/replay-plan.js'
+import type { Dump, DumpPosition } from '../../../src/backup/dumps/dump-manifest.js'
+import type { Mariadb } from '../../support/mariadb.js'
+
+const noMariadb = !mariadbInstalled() && 'mariadbd is not installed'
+const { signal } = new AbortController()
+const CORE = ['Branch', 'Repo', 'RepoHead']
+
+async function scratch(t: Test): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'sbf-'))
+  t.teardown(() => rm(dir, { recursive: true, force: true }))
+  return dir
+}
+
+const dumpAt = (position: DumpPosition): Dump => ({
+  id: '20261121T140310Z',
+  engine: 'mysql',
+  server: '',
+  tool: '',
+  databases: SEAFILE_DATABASES,
+  absent: [],
+  askedAt: Date.now() - 1000,
+  endedAt: Date.now(),
+  cause: 'manual',
+  parts: [],
+  tables: [],
+  position,
+})
+
+/** Tables with what is in them, but for the core ones. */
+async function contents(server: Mariadb): Promise<Record<string, string>> {
+  const found: Record<string, string> = {}
+  for (const db of SEAFILE_DATABASES) {
+    for (const table of (await server.query(`SHOW TABLES IN ${db}`)).trim().split('\n')) {
+      if (db === 'seafile_db' && CORE.includes(table)) continue
+      found[`${db}.${table}`] = await server.query(
+        `CHECKSUM TABLE ${db}.\`${table}\`; SHOW CREATE TABLE ${db}.\`${table}\``,
+      )
+    }
+  }
+  return found
+}
+
+async function copied(t: Test, from: Mariadb, to: Mariadb): Promise<Dump> {
+  const { sql, position } = await dumpOf(from, SEAFILE_DATABASES)
+  const file = join(await scratch(t), 'dump.sql')
+  await writeFile(file, sql)
+  await to.loadFile(file, 'mysql') // which makes its databases itself
+  return dumpAt(position)
+}
+
+async function planned(t: Test, server: Mariadb, dump: Dump): Promise<Replay> {
+  const stateDir = await scratch(t)
+  await layArchive(stateDir, server)
+  const { replay } = await planReplay(readArchive(stateDir), dump, null, signal)
+  if (!replay) throw new Error('there is nothing to be replayed')
+  return replay
+}
+
+async function replayInto(server: Mariadb, replay: Replay): Promise<void> {
+  using client = new MysqlClient(mysqlConfig(server) as never)
+  await replayBinlog(client, replay, await expectReplayable(client, replay, signal), signal)
+}
+
+const FORMATS = [
+  { format: 'ROW', args: [] },
+  { format: 'MIXED', args: [] },
+  { format: 'STATEMENT', args: [] },
+  { format: 'ROW', args: ['--binlog-checksum=NONE', '--log-bin-compress=ON', '--log-bin-compress-min-len=10'] },
+  { format: 'MIXED', args: ['--binlog-checksum=NONE', '--log-bin-compress=ON', '--log-bin-compress-min-len=10'] },
+  { format: 'ROW', args: ['--binlog-row-image=MINIMAL', '--binlog-row-metadata=FULL'] },
+]
+
+for (const { format, args } of FORMATS) {
+  t.test(
+    `filter: a day of Seafile in format ${format} ${args.join(' ')}: the tables are as on the primary, the core ones untouched`,
+    { skip: noMariadb },
+    async t => {
+      const logging = ['--log-bin=mysql-bin', '--server-id=1', `--binlog-format=${format}`, ...args]
+      await using primary = await startMariadb({ args: logging })
+      await using target = await startMariadb({ args: ['--log-bin', '--server-id=2', '--gtid-strict-mode=ON'] })
+      await primary.query(SEAFILE_TABLES)
+      await primary.query("INSERT INTO seafile_db.Branch VALUES (99, 'master', 'old', 'old')")
+      const dump = await copied(t, primary, target)
+      await target.query('CREATE TABLE seafile_db.Branch (id INT); CREATE DATABASE other')
+      for (const part of SEAFILE_DAY) {
+        await primary.query(part)
+        await primary.query('FLUSH BINARY LOGS')
+      }
+
+      const replay = await planned(t, primary, dump)
+      await replayInto(target, replay)
+
+      t.strictSame(await contents(target), await contents(primary))
+      t.equal(await target.query('SELECT COUNT(*) FROM seafile_db.Branch'), '0\n')
+      t.equal(await target.query('SHOW TABLES IN other'), '')
+      t.ok(replay.transactions > 20)
+      t.notMatch([...replay.tables].join(' '), /seafile_db\.(Branch|Repo|RepoHead)\b/)
+    },
+  )
+}
