@@ -1,5 +1,7 @@
 /** What a Seafile server says to its databases: seaf-server, ccnet and the web part, word for word but for the values. */
 
+import { MYSQL_SCHEMA } from '../../src/shared/catalog/schema.js'
+
 const REPO = '0a0b0c0d-1111-4222-8333-444455556666'
 const HEAD = 'ab'.repeat(20)
 
@@ -9,18 +11,12 @@ export const SEAFILE_TABLES = `
 CREATE DATABASE IF NOT EXISTS seafile_db CHARACTER SET utf8mb4;
 CREATE DATABASE IF NOT EXISTS ccnet_db CHARACTER SET utf8mb4;
 CREATE DATABASE IF NOT EXISTS seahub_db CHARACTER SET utf8mb4;
+ALTER DATABASE seafile_db CHARACTER SET utf8mb4;
 USE seafile_db;
-CREATE TABLE Branch (id BIGINT NOT NULL PRIMARY KEY AUTO_INCREMENT, name VARCHAR(10), repo_id CHAR(41), commit_id CHAR(41), UNIQUE INDEX(repo_id, name)) ENGINE=INNODB;
-CREATE TABLE Repo (id BIGINT NOT NULL PRIMARY KEY AUTO_INCREMENT, repo_id CHAR(37), UNIQUE INDEX (repo_id)) ENGINE=INNODB;
-CREATE TABLE RepoHead (id BIGINT NOT NULL PRIMARY KEY AUTO_INCREMENT, repo_id CHAR(37), branch_name VARCHAR(10), UNIQUE INDEX(repo_id)) ENGINE=INNODB;
-CREATE TABLE RepoOwner (id BIGINT NOT NULL PRIMARY KEY AUTO_INCREMENT, repo_id CHAR(37), owner_id VARCHAR(255), UNIQUE INDEX (repo_id), INDEX (owner_id)) ENGINE=INNODB;
-CREATE TABLE RepoInfo (id BIGINT NOT NULL PRIMARY KEY AUTO_INCREMENT, repo_id CHAR(36), name VARCHAR(255) NOT NULL, update_time BIGINT, version INTEGER, is_encrypted INTEGER, last_modifier VARCHAR(255), status INTEGER DEFAULT 0, type VARCHAR(10), UNIQUE INDEX(repo_id), INDEX(type)) ENGINE=INNODB;
-CREATE TABLE RepoSize (id BIGINT NOT NULL PRIMARY KEY AUTO_INCREMENT, repo_id CHAR(37), size BIGINT UNSIGNED, head_id CHAR(41), UNIQUE INDEX (repo_id)) ENGINE=INNODB;
+${MYSQL_SCHEMA.join(';\n')};
 CREATE TABLE RepoUserToken (id BIGINT NOT NULL PRIMARY KEY AUTO_INCREMENT, repo_id CHAR(37), email VARCHAR(255), token CHAR(41), UNIQUE INDEX(repo_id, token), INDEX(token), INDEX (email)) ENGINE=INNODB;
 CREATE TABLE RepoTokenPeerInfo (id BIGINT NOT NULL PRIMARY KEY AUTO_INCREMENT, token CHAR(41), peer_id CHAR(41), peer_ip VARCHAR(50), peer_name VARCHAR(255), sync_time BIGINT, client_ver VARCHAR(20), UNIQUE INDEX(token), INDEX(peer_id)) ENGINE=INNODB;
 CREATE TABLE SharedRepo (id BIGINT NOT NULL PRIMARY KEY AUTO_INCREMENT, repo_id CHAR(37), from_email VARCHAR(255), to_email VARCHAR(255), permission CHAR(15), INDEX (repo_id), INDEX(from_email), INDEX(to_email)) ENGINE=INNODB;
-CREATE TABLE GarbageRepos (id BIGINT NOT NULL PRIMARY KEY AUTO_INCREMENT, repo_id CHAR(36), UNIQUE INDEX(repo_id)) ENGINE=INNODB;
-CREATE TABLE RepoTrash (id BIGINT NOT NULL PRIMARY KEY AUTO_INCREMENT, repo_id CHAR(36), repo_name VARCHAR(255), head_id CHAR(40), owner_id VARCHAR(255), size BIGINT UNSIGNED, org_id INTEGER, del_time BIGINT, UNIQUE INDEX(repo_id), INDEX(owner_id), INDEX(org_id)) ENGINE=INNODB;
 USE ccnet_db;
 CREATE TABLE EmailUser (id BIGINT NOT NULL PRIMARY KEY AUTO_INCREMENT, email VARCHAR(255), passwd VARCHAR(256), is_staff BOOL NOT NULL, is_active BOOL NOT NULL, ctime BIGINT, reference_id VARCHAR(255), UNIQUE INDEX (email), UNIQUE INDEX (reference_id)) ENGINE=INNODB;
 CREATE TABLE \`Group\` (group_id BIGINT PRIMARY KEY AUTO_INCREMENT, group_name VARCHAR(255), creator_name VARCHAR(255), timestamp BIGINT, type VARCHAR(32), parent_group_id INTEGER) ENGINE=INNODB;
@@ -63,7 +59,7 @@ ALTER TABLE RepoInfo ADD COLUMN extra INTEGER DEFAULT 7;
 /* by hand */ ALTER TABLE \`seafile_db\`.\`Branch\` ADD INDEX by_commit (commit_id);
 CREATE INDEX seafilerepo_x ON RepoTrash (repo_name);
 CREATE INDEX bi ON Branch (name);
-UPDATE Branch b, RepoHead h SET b.commit_id = '${'ef'.repeat(20)}', h.branch_name = 'master' WHERE h.repo_id = b.repo_id;
+UPDATE Branch b, RepoHead h SET b.commit_id = '${'ef'.repeat(20)}', h.branch_name = 'master' WHERE h.repo_id = b.repo_id AND b.repo_id = '${REPO}';
 `
 const CCNET = `USE ccnet_db;
 INSERT INTO EmailUser(email, passwd, is_staff, is_active, ctime) VALUES ('jo@example.com', 'PBKDF2SHA256$10000$x\\\\''; DROP', 0, 1, 1);

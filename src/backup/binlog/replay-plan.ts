@@ -58,7 +58,7 @@ export async function planReplay(
   const coverage = coverageOf(runs, dump)
   if (typeof coverage === 'string') return { replay: null, short: coverage }
   const { reached, skewMs, run } = coverage
-  const second = at === null ? Infinity : Math.floor((at + skewMs) / 1000)
+  const second = at === null ? Infinity : Math.floor(at / 1000) + Math.round(skewMs / 1000)
   const scope = { databases: dump.databases }
   const found = await new CutSearch(coverage, scope, second).run(signal)
   // a second is over when the next has begun

@@ -11,6 +11,8 @@ const INSTANT =
   /^(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2})(:\d{2}(?:\.\d{1,3})?)?\s*(Z|[+-]\d{2}:?\d{2}|[A-Za-z][A-Za-z0-9_+/-]*)?$/
 const OFFSET = /^(?:Z|[+-])/
 const DAY_MS = 86_400_000
+/** Databases count whole seconds: who names one means all of it. */
+const REST_OF_SECOND_MS = 999
 
 /** Unix ms; null for `latest`. `hostZone`: where times without a zone are. @throws BackupError BAD_REQUEST */
 export function parseInstant(text: string, hostZone: string, now: number): number | null {
@@ -23,7 +25,7 @@ export function parseInstant(text: string, hostZone: string, now: number): numbe
   if (!isCalendarTime(local, date)) throw unclear(text, 'there is no such day or time')
   const at = OFFSET.test(zone) ? Date.parse(`${local}${zone}`) : inZone(text, local, zone)
   if (at > now) throw unclear(text, 'it has not come yet')
-  return at
+  return second.includes('.') ? at : at + REST_OF_SECOND_MS
 }
 
 /** A 30th of February is read as a day in March. */

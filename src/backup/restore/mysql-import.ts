@@ -1,10 +1,12 @@
 /** A dump of MySQL or MariaDB into a server, and what the binlog has after it: all of its databases, or none. */
 
+import { pipeline } from 'node:stream/promises'
 import { CORE_TABLES } from '../../shared/catalog/schema.js'
 import { BackupError, reason } from '../../shared/errors.js'
 import { expectReplayable, removeMade, replayBinlog } from '../binlog/replay.js'
 import { unpackPart } from '../dumps/read-dump.js'
 import { likeOthers, quote } from './core-tables.js'
+import { DatabaseDefaults } from './database-defaults.js'
 import { MysqlClient } from './mysql-client.js'
 import type { MysqlConfig } from '../../shared/catalog/database-config.js'
 import type { TablesOfDump } from './target-tables.js'
@@ -43,14 +45,22 @@ export async function importSql(
 export async function importInto(
   client: MysqlClient,
   dbName: string,
-  { dump, replay }: TablesOfDump,
+  { dump, databases, replay }: TablesOfDump,
   signal: AbortSignal,
 ): Promise<void> {
   const readiness = replay && (await expectReplayable(client, replay, signal))
   if (replay) await removeMade(client, replay, signal)
-  await client.take(target => unpackPart(dump, 0, target, signal), signal)
+  const defaults = new DatabaseDefaults()
+  await client.take(async target => {
+    const fed = pipeline(defaults, target, { signal })
+    fed.catch(() => {}) // told below, when the dump itself is not at fault
+    await unpackPart(dump, 0, defaults, signal)
+    await fed
+  }, signal)
   await likeOthers(client, dbName, signal)
   if (!replay || !readiness) return
+  const sql = defaults.sqlFor(databases)
+  if (sql.length > 0) await client.ask(sql.join('\n'), signal)
   await replayBinlog(client, replay, readiness, signal)
   await likeOthers(client, dbName, signal) // a column that was converted since has another collation
 }
