@@ -2,9 +2,11 @@
 
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { readFile, readdir } from 'node:fs/promises'
+import { readFile, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
+import { archiveDir } from '../../src/backup/binlog/archive-layout.js'
+import { binlogEnd, layArchive, notePosition } from '../support/binlog-archive.js'
 import { runCommand } from '../support/command.js'
 import { mariadbInstalled } from '../support/mariadb.js'
 import { Pair } from '../support/pair.js'
@@ -92,6 +94,35 @@ t.test(
     t.match(report, { tables: 'restored', restored: { libraries: 1 } })
     t.ok(report.rowsCompared >= 500)
     t.notOk(existsSync(join(stateDir(pair), 'drill', 'mysql')))
+  },
+)
+
+t.test(
+  'drill: what the binlog has after the dump is replayed too, and the rows of the tables that it left alone compared',
+  { skip: !mariadbInstalled() && 'mariadbd is not installed' },
+  async t => {
+    await using theirs = await testDatabase('mysql')
+    const server = theirs.server as Mariadb
+    await server.query(`CREATE DATABASE ccnet_db; CREATE DATABASE seahub_db;
+    CREATE TABLE ccnet_db.EmailUser (id INT PRIMARY KEY); CREATE TABLE ccnet_db.UserRole (id INT PRIMARY KEY);
+    CREATE TABLE seahub_db.dropped (id INT PRIMARY KEY); INSERT INTO ccnet_db.UserRole VALUES (1), (2)`)
+    await using pair = await Pair.start({ primary: { database: theirs.database as never } })
+    await pair.settle()
+    t.equal((await runCommand(pair, 'dumps', 'now')).code, 0)
+    const id = String((await pair.status()).dumps?.newest?.id)
+    const end = await binlogEnd(server)
+    await server.query('INSERT INTO ccnet_db.EmailUser VALUES (1), (2), (3); DROP TABLE seahub_db.dropped')
+    await pair.backup.process?.stop()
+    await notePosition(stateDir(pair), id, end)
+    await rm(archiveDir(stateDir(pair)), { recursive: true, force: true })
+    await layArchive(stateDir(pair), server)
+
+    const { code, report } = await drilled(pair)
+
+    t.equal(code, 0, report.problems.join('; '))
+    t.match(report, { tables: 'restored', replayed: { transactions: 2 } })
+    t.ok(report.rowsCompared >= 2)
+    t.match((await runCommand(pair, 'drill')).stdout, /^Binlog after it: 2 transactions, up to /m)
   },
 )
 

@@ -86,6 +86,8 @@ class CutSearch {
   readonly #kept: Kept = noneKept()
   readonly #filter: BinlogFilter
   readonly #parts: BinlogPart[] = []
+  /** Of whole transactions. */
+  #counted: Counts = countsOf(this.#kept)
   #isCut = false
   /** Of the transaction that is being read. */
   #problem: BackupError | undefined
@@ -106,34 +108,37 @@ class CutSearch {
       if (end > part.from) this.#parts.push({ ...part, to: end })
       if (this.#isCut) break
     }
+    this.#forget() // what has no end in the archive
     return { parts: this.#parts, kept: this.#kept, isCut: this.#isCut }
   }
 
   /** Where the last transaction ends that is wanted. */
   async #readPart(part: BinlogPart, signal: AbortSignal): Promise<number> {
     let end = part.from
-    let counted = countsOf(this.#kept)
     for (const event of readEvents(part)) {
       if (event.type === EVENT.formatDescription) this.#begin(part, event)
       // what was begun before and committed later has its place in the log behind it
-      if (event.timestamp > this.second) return this.#cut(end, counted)
+      if (event.timestamp > this.second) {
+        this.#isCut = true
+        return end
+      }
       this.#judge(part, event, placed(this.#groups, part, event))
       if (!this.#groups.isWithin) {
         if (this.#problem) throw this.#problem
         end = event.end
-        counted = countsOf(this.#kept)
+        this.#counted = countsOf(this.#kept)
       }
       if ((this.#turn += event.bytes.byteLength) > TURN_BYTES) await this.#pause(signal)
     }
     return end
   }
 
-  #cut(end: number, { transactions, bytes, made }: Counts): number {
-    this.#isCut = true
+  /** What was counted of a transaction that is not replayed. */
+  #forget(): void {
+    const { transactions, bytes, made } = this.#counted
     this.#kept.transactions = transactions
     this.#kept.bytes = bytes
     this.#kept.made.length = made
-    return end
   }
 
   /** Whether what is not replayable is wanted is known at the end of its transaction. */
@@ -151,6 +156,7 @@ class CutSearch {
     if (!this.#groups.isWithin) return
     if (!event.format.isOfStart) throw damaged(part, event.position, 'the transaction before it has no end')
     this.#groups.giveUp()
+    this.#forget()
     this.#problem = undefined
   }
 

@@ -1,5 +1,7 @@
 /** What is replayed of a binlog: all of the dump's tables, none of the core ones, nothing of anybody else. */
 
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -100,3 +102,31 @@ for (const { format, args } of FORMATS) {
     },
   )
 }
+
+t.test(
+  'filter: what a hostile primary logs beside SQL is not obeyed by the tools that read it',
+  { skip: noMariadb },
+  async t => {
+    await using primary = await startMariadb({
+      args: ['--log-bin=mysql-bin', '--server-id=1', '--binlog-format=STATEMENT'],
+    })
+    await using target = await startMariadb()
+    await primary.query(SEAFILE_TABLES)
+    const dump = await copied(t, primary, target)
+    const dir = await scratch(t)
+    const evil = `\n\\\\! touch ${dir}/obeyed\nsystem touch ${dir}/obeyed\nsource ${dir}/x\ntee ${dir}/obeyed\n`
+    const client = spawnSync(
+      'mariadb',
+      ['--no-defaults', '--binary-mode', `--socket=${primary.socket}`, '--user=root', 'seahub_db'],
+      {
+        input: `INSERT INTO django_session /* ${evil} */ VALUES ('a', '${evil}', NOW());`,
+      },
+    )
+    t.equal(client.status, 0, client.stderr.toString())
+
+    await replayInto(target, await planned(t, primary, dump))
+
+    t.equal(await target.query('SELECT session_key FROM seahub_db.django_session'), 'a\n')
+    t.notOk(existsSync(join(dir, 'obeyed')))
+  },
+)
