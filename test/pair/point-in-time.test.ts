@@ -368,3 +368,30 @@ t.test(
     t.strictSame(await tables(mine), expected)
   },
 )
+
+t.test(
+  'promote: what cannot be replayed is a loss that must be named, and then the dump alone is taken',
+  { skip: noMariadb },
+  async t => {
+    await using ours = await testDatabase('mysql')
+    await using world = await World.start(t, 'STATEMENT', ours)
+    const { pair } = world
+    await world.write()
+    await world.dump(t)
+    await pair.backup.process?.stop()
+    await pair.primary.process?.stop()
+    const expected = await tablesOf(world.server, SEAFILE_DATABASES, false)
+    await world.server.query('INSERT INTO seafile_db.SharedRepo (repo_id) SELECT repo_id FROM seafile_db.Branch')
+    await world.archive()
+
+    const check = await runCommand(pair, 'promote', '--check')
+    const refused = await runCommand(pair, 'promote', ...CONFIRM, '--accept-loss', 'primary,libraries')
+    const ran = await runCommand(pair, 'promote', ...CONFIRM, '--accept-loss', 'primary,libraries,tables')
+
+    t.match(check.stdout, /^LOSS \(tables\) .*nothing after the dump is replayed: .*reads seafile_db\.Branch/m)
+    t.equal(refused.code, 2)
+    t.equal(ran.code, 0, ran.stderr)
+    t.match(ran.stdout, /are as in dump .*nothing after it: .*reads seafile_db\.Branch/)
+    t.strictSame(await tablesOf(ours.server as Mariadb, SEAFILE_DATABASES, false), expected)
+  },
+)

@@ -42,9 +42,9 @@ export interface BinlogEvent {
   /** Of its first byte, and of what follows its last, in the file. */
   readonly position: number
   readonly end: number
-  /** All of it, header and checksum too. */
+  /** All of it, header and checksum too; until the next event is read. */
   readonly bytes: Buffer
-  /** Between header and checksum. */
+  /** Between header and checksum; as long. */
   readonly body: Buffer
   /** As the file says how its events are to be read. */
   readonly format: BinlogFormat
@@ -57,7 +57,7 @@ export interface BinlogFormat {
   readonly began: number
   /** It was begun because the server was started. */
   readonly isOfStart: boolean
-  /** Of the event that said so. */
+  /** Of the event that said so: its own. */
   readonly bytes: Buffer
 }
 
@@ -81,8 +81,7 @@ export const EVENT_BYTES_MAX = 64 * 1024 * 1024
 const READ_BYTES = 1024 * 1024
 
 /**
- * The event that describes the file comes first, wherever `from` is. Events stay as they are after the next one was
- * read. @throws BackupError BINLOG_DAMAGED, BINLOG_UNREPLAYABLE for what is encrypted or too large
+ * The event that describes the file comes first, wherever `from` is. One buffer serves all events. @throws BackupError BINLOG_DAMAGED, BINLOG_UNREPLAYABLE for what is encrypted or too large
  */
 export function* readEvents(part: BinlogPart): Generator<BinlogEvent> {
   using file = new Pieces(part)
@@ -152,7 +151,7 @@ function describedBy(bytes: Buffer, part: BinlogPart, position: number): BinlogF
     hasChecksums: algorithm === CRC32,
     began: bytes.readUInt32LE(0),
     isOfStart: body.readUInt32LE(FORMAT.began) !== 0,
-    bytes,
+    bytes: Buffer.from(bytes),
   }
 }
 
@@ -171,11 +170,13 @@ export function withFlag(
 
 export const EVENT_FLAGS_AT = FLAGS_AT
 
-/** A file, forwards. What was taken is not overwritten later. */
+/** A file, forwards. What was taken is there until the next is looked at. */
 class Pieces implements Disposable {
   readonly #fd: number
-  #buffer: Buffer = Buffer.alloc(0)
+  #buffer: Buffer = Buffer.allocUnsafeSlow(READ_BYTES)
+  /** Of what is held: where the next byte is, and where it ends. */
   #at = 0
+  #end = 0
   /** Of the byte that comes next, in the file. */
   position = 0
 
@@ -188,13 +189,13 @@ class Pieces implements Disposable {
   }
 
   seek(position: number): void {
-    this.#buffer = Buffer.alloc(0)
     this.#at = 0
+    this.#end = 0
     this.position = position
   }
 
   look(count: number): Buffer {
-    if (this.#buffer.byteLength - this.#at < count) this.#fill(count)
+    if (this.#end - this.#at < count) this.#fill(count)
     return this.#buffer.subarray(this.#at, this.#at + count)
   }
 
@@ -206,17 +207,15 @@ class Pieces implements Disposable {
   }
 
   #fill(count: number): void {
-    const rest = this.#buffer.subarray(this.#at)
-    const filled = Buffer.allocUnsafeSlow(Math.max(count, READ_BYTES))
-    rest.copy(filled)
-    let held = rest.byteLength
-    while (held < count) {
-      const read = this.#read(filled, held)
-      if (read === 0) throw damaged(this.part, this.position, 'it ends in the middle of an event')
-      held += read
-    }
-    this.#buffer = filled.subarray(0, held)
+    const before = this.#buffer
+    if (count > before.byteLength) this.#buffer = Buffer.allocUnsafeSlow(count)
+    this.#end = before.copy(this.#buffer, 0, this.#at, this.#end)
     this.#at = 0
+    while (this.#end < count) {
+      const read = this.#read(this.#buffer, this.#end)
+      if (read === 0) throw damaged(this.part, this.position, 'it ends in the middle of an event')
+      this.#end += read
+    }
   }
 
   #read(target: Buffer, held: number): number {

@@ -52,14 +52,14 @@ export class BinlogFilter {
   #frame: Buffer[] = []
   #isKept = false
   #before: Buffer[] = []
-  readonly #tables = new Map<string, { readonly event: BinlogEvent; readonly name: string; readonly isKept: boolean }>()
+  readonly #tables = new Map<string, { readonly bytes: Buffer; readonly name: string; readonly isKept: boolean }>()
 
   constructor(
     private readonly scope: Scope,
     private readonly kept: Kept,
   ) {}
 
-  /** The bytes to be replayed for it. Throws CannotReplay; RangeError for what is none. */
+  /** The bytes to be replayed for it, as long as the event's are there. Throws CannotReplay; RangeError for what is none. */
   push(event: BinlogEvent, place: Place): Buffer[] {
     const refused = REFUSED[event.type]
     if (refused !== undefined) throw new CannotReplay(refused)
@@ -99,7 +99,7 @@ export class BinlogFilter {
   #content(event: BinlogEvent, query: Query | null): Buffer[] {
     if (query) return this.#statement(event, query)
     if (BEFORE_STATEMENT.includes(event.type)) {
-      this.#before.push(event.bytes)
+      this.#before.push(Buffer.from(event.bytes))
       return []
     }
     if (event.type === EVENT.tableMap) return this.#described(event)
@@ -119,7 +119,11 @@ export class BinlogFilter {
 
   #described(event: BinlogEvent): Buffer[] {
     const map = readTableMap(event)
-    this.#tables.set(map.id, { event, name: `${map.database}.${map.table}`, isKept: keepsRows(this.scope, map) })
+    this.#tables.set(map.id, {
+      bytes: Buffer.from(event.bytes),
+      name: `${map.database}.${map.table}`,
+      isKept: keepsRows(this.scope, map),
+    })
     return []
   }
 
@@ -127,8 +131,7 @@ export class BinlogFilter {
     const { id, endsStatement } = readRows(event)
     const table = this.#tables.get(id)
     if (!table && id !== ENDS_ALONE) throw new RangeError('it has rows of a table that is not described')
-    const given =
-      table?.isKept === true ? this.#keep([table.event.bytes, withFlag(event, ROWS_END.at, ROWS_END.flag)]) : []
+    const given = table?.isKept === true ? this.#keep([table.bytes, withFlag(event, ROWS_END.at, ROWS_END.flag)]) : []
     if (table?.isKept === true) this.#noteTable(table.name)
     if (endsStatement) this.#tables.clear()
     return given

@@ -11,7 +11,7 @@ import { promisify } from 'node:util'
 import { BackupError, isAbort, reason, systemCode } from '../../shared/errors.js'
 import { findProgram } from '../../shared/mysql-options.js'
 import { quote } from '../restore/core-tables.js'
-import { MAGIC, readEvents } from './events.js'
+import { EVENT, MAGIC, readEvents } from './events.js'
 import { BinlogFilter, noneKept } from './filter.js'
 import { Groups } from './groups.js'
 import { placed, problemOf } from './replay-plan.js'
@@ -39,7 +39,7 @@ export async function expectReplayable(client: MysqlClient, replay: Replay, sign
   const [part] = replay.parts
   if (!part) return { tool, withoutLog: false }
   const [first] = readEvents(part)
-  const probe = `SET @@session.pseudo_thread_id = 1;\nBINLOG '${first?.bytes.toString('base64') ?? ''}';\n`
+  const probe = `SET @@session.pseudo_thread_id = 1;\nBINLOG '${first?.format.bytes.toString('base64') ?? ''}';\n`
   try {
     await client.ask(probe, signal)
   } catch (error) {
@@ -94,12 +94,12 @@ function* piecesOf(part: BinlogPart, groups: Groups, filter: BinlogFilter): Gene
   let pieces: Buffer[] = [MAGIC]
   let bytes = 0
   for (const event of readEvents(part)) {
-    if (event.bytes === event.format.bytes) {
+    if (event.type === EVENT.formatDescription) {
       groups.giveUp()
-      pieces.push(event.bytes)
+      pieces.push(event.format.bytes)
     }
     for (const piece of filtered(part, event, groups, filter)) {
-      pieces.push(piece)
+      pieces.push(Buffer.from(piece))
       bytes += piece.byteLength
     }
     if (bytes < PIECE_BYTES) continue

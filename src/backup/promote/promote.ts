@@ -107,17 +107,18 @@ function lockOut(stateDir: string): Disposable {
   }
 }
 
-/** As long as no table was replaced, another dump may be taken, or none. */
+/** As long as no table was replaced, another dump may be taken, or none, and more be given up. */
 async function takenUp(
   config: BackupConfig,
-  { withoutTables }: PromoteRequest,
+  { withoutTables, accepted }: PromoteRequest,
   promotion: Promotion,
   signal: AbortSignal,
 ): Promise<Promotion> {
   if (!isBefore(promotion, 'tables')) return promotion
   const tables = withoutTables ? null : await newestTables(config, signal)
   await expectImportable(config, tables, signal)
-  return writePromotion(config.stateDir, { ...promotion, dump: tables?.dump?.id ?? null })
+  const all = [...new Set([...promotion.accepted, ...accepted])]
+  return writePromotion(config.stateDir, { ...promotion, accepted: all, dump: tables?.dump?.id ?? null })
 }
 
 async function fence(

@@ -12,7 +12,8 @@ import type { BinlogEvent, BinlogPart } from '../../../src/backup/binlog/events.
 
 const noMariadb = !mariadbInstalled() && 'mariadbd is not installed'
 
-const read = (part: BinlogPart): BinlogEvent[] => [...readEvents(part)]
+const read = (part: BinlogPart): BinlogEvent[] =>
+  Array.from(readEvents(part), event => ({ ...event, bytes: Buffer.from(event.bytes) }))
 const partOf = (path: string, to: number, from = 0): BinlogPart => ({ path, name: 'mysql-bin.000001', from, to })
 
 /** One that is whole, and a place for copies of it. */
