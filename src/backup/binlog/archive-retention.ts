@@ -1,8 +1,10 @@
 /**
- * Which files of the archive stay: from the one on in which the oldest dump that is kept has its position.
+ * Which files of the archive stay: from the one on in which the oldest dump of the last days has its position, or the
+ * newest dump of all, however old it is.
  *
- * Pure. Where no dump that is whole can be gone on from, what is younger than a
- * number of days stays. The file that is being written always does.
+ * Pure. Dumps are kept for years and a busy server writes gigabytes of log a
+ * day: for what is older than those days dumps are the granularity. Where no dump
+ * that is whole can be gone on from, what is younger stays. The file that is being written always does.
  */
 
 import type { DumpPosition } from '../dumps/dump-manifest.js'
@@ -42,8 +44,10 @@ export function oldestKept(
 ): Keep | null {
   const newest = runs.at(-1)
   if (!newest) return null
-  const held = dumps.flatMap(dump => placeOf(runs, dump) ?? [])
-  const places = held.length > 0 ? held : youngest(runs, now - keepMs)
+  const since = now - keepMs
+  const placed = dumps.toSorted((a, b) => b.endedAt - a.endedAt).filter(dump => placeOf(runs, dump))
+  const held = placed.filter(({ endedAt }, n) => n === 0 || endedAt >= since).flatMap(dump => placeOf(runs, dump) ?? [])
+  const places = held.length > 0 ? held : youngest(runs, since)
   const current = { run: newest.run, n: newest.files.at(-1)?.n ?? 1 }
   return places.reduce((a, b) => (isBefore(b, a) ? b : a), current)
 }

@@ -23,10 +23,18 @@ const dump = (day: number, file: string | null): HeldFrom => ({
 })
 const kept = (runs: readonly DatedRun[], dumps: readonly HeldFrom[]) => oldestKept(runs, dumps, 14 * DAY, NOW)
 
-t.test('binlog retention: from the file of the oldest dump on, however old it is', async t => {
+t.test('binlog retention: from the file of the newest dump on, however old it is', async t => {
   const runs = [run(1, 10, 60), run(2, 60, 99)]
-  t.strictSame(kept(runs, [dump(98, 'bin.39'), dump(20, 'bin.11')]), { run: 1, n: 11 })
+  t.strictSame(kept(runs, [dump(20, 'bin.11')]), { run: 1, n: 11 })
+  t.strictSame(kept(runs, [dump(20, 'bin.11'), dump(15, 'bin.6')]), { run: 1, n: 11 })
   t.strictSame(kept(runs, [dump(98, 'bin.39')]), { run: 2, n: 39 })
+})
+
+t.test('binlog retention: of dumps that are kept for years only those of the last days hold it', async t => {
+  const runs = [run(1, 10, 60), run(2, 60, 99)]
+  const dumps = [dump(98, 'bin.39'), dump(90, 'bin.31'), dump(85, 'bin.26'), dump(20, 'bin.11')]
+  t.strictSame(kept(runs, dumps), { run: 2, n: 31 })
+  t.strictSame(kept(runs, dumps.toReversed()), { run: 2, n: 31 })
 })
 
 t.test(
@@ -46,14 +54,15 @@ t.test('binlog retention: where no dump can be gone on from, the last days stay'
   t.equal(kept([], [dump(98, 'bin.1')]), null)
 })
 
-t.test('binlog retention: nothing that a dump needs goes, whatever else there is', async t => {
+t.test('binlog retention: nothing that a dump of the last days needs goes, whatever else there is', async t => {
   const some = fc.record({ day: fc.integer({ min: 10, max: 99 }), dumps: fc.array(fc.integer({ min: 10, max: 99 })) })
   fc.assert(
     fc.property(some, ({ day, dumps }) => {
       const runs = [run(1, 10, day), run(2, day, 99, 1_000)]
       const held = dumps.map(at => dump(at, at < day ? `bin.${at - 9}` : `bin.${1_000 + at - day}`))
       const keep = kept(runs, held)
-      return dumps.every(at => {
+      const needing = dumps.filter(at => at * DAY + 5 >= NOW - 14 * DAY || at === Math.max(...dumps))
+      return needing.every(at => {
         const place = at < day ? { run: 1, n: at - 9 } : { run: 2, n: at - day + 1 }
         return keep !== null && (keep.run < place.run || (keep.run === place.run && keep.n <= place.n))
       })
