@@ -77,7 +77,7 @@ export async function runBackup(config: BackupConfig, log: Log, signal: AbortSig
   await using _looking = startLoop(stopping => lookAtCopies(looking, stopping), onDeath)
   await using sweep = new Sweep({ client, states, engine, intervalMs: config.sweepIntervalMs, log, onDeath })
   removeLeftDrill(stateDir)
-  await using tables = new OtherTables(config, { client, log, onDeath })
+  await using tables = new OtherTables(config, { client, primary, log, onDeath })
   await using subscriber = await Subscriber.start({
     listen: config.listen,
     tls: config.tls,

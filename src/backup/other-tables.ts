@@ -3,14 +3,18 @@
 import { ArchiveDuty } from './binlog/archive-duty.js'
 import { DumpDuty } from './dumps/dump-duty.js'
 import { DumpStore } from './dumps/dump-store.js'
+import { takeApart } from './dumps/take-apart.js'
 import { ReplicaWatch } from './replica-watch.js'
 import type { BackupConfig } from '../shared/config.js'
 import type { Log } from '../shared/log.js'
 import type { BinlogSource } from './binlog/take-binlog.js'
-import type { DumpSource } from './dumps/take-dump.js'
+import type { TakeDump } from './dumps/take-apart.js'
+import type { PrimaryAddress } from './sync/primary-client.js'
 
 export interface OtherTablesParts {
-  readonly client: DumpSource & BinlogSource
+  readonly client: BinlogSource
+  /** A dump is taken over connections of its own. */
+  readonly primary: PrimaryAddress
   readonly log: Log
   readonly onDeath: (error: unknown) => void
 }
@@ -23,16 +27,15 @@ export class OtherTables implements AsyncDisposable {
   /** Null: there is none to be watched. */
   readonly replica: ReplicaWatch | null
 
-  constructor(config: BackupConfig, { client, log, onDeath }: OtherTablesParts) {
+  constructor(config: BackupConfig, { client, primary, log, onDeath }: OtherTablesParts) {
     const { stateDir, archiveBinlog, binlogIntervalMs: intervalMs, keepBinlogMs: keepMs, replica } = config
     const store = new DumpStore(stateDir)
     store.prepare()
     const archiving = { source: client, stateDir, dumps: store, intervalMs, keepMs, log, onDeath }
     this.archive = this.#running.use(archiveBinlog ? new ArchiveDuty(archiving) : null)
     const { dumpSchedule: schedule, keepDumps: keep } = config
-    this.dumps = this.#running.use(
-      new DumpDuty({ source: afterArchive(client, this.archive), store, schedule, keep, log, onDeath }),
-    )
+    const take = afterArchive(takeApart(primary, stateDir), this.archive)
+    this.dumps = this.#running.use(new DumpDuty({ take, store, schedule, keep, log, onDeath }))
     this.replica = this.#running.use(replica && new ReplicaWatch({ replica, log, onDeath }))
   }
 
@@ -48,9 +51,9 @@ export class OtherTables implements AsyncDisposable {
 }
 
 /** The archive is begun before: the position of a dump lies in it. */
-const afterArchive = (client: DumpSource, archive: ArchiveDuty | null): DumpSource => ({
-  async dump(onFrame, signal) {
+const afterArchive =
+  (take: TakeDump, archive: ArchiveDuty | null): TakeDump =>
+  async (cause, onBytes, signal) => {
     if (archive) await archive.begun(signal)
-    return client.dump(onFrame, signal)
-  },
-})
+    return take(cause, onBytes, signal)
+  }

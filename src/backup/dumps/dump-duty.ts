@@ -16,21 +16,20 @@ import { nextStep } from '../../shared/next-step.js'
 import { bytesOf, rowsOf } from './dump-manifest.js'
 import { newestWhole } from './dump-store.js'
 import { sortOut } from './retention.js'
-import { takeDump } from './take-dump.js'
 import type { DumpSchedule, KeepDumps } from '../../shared/config.js'
 import type { BackupError } from '../../shared/errors.js'
 import type { Log } from '../../shared/log.js'
 import type { DumpStatus, DumpsStatus } from '../../shared/wire/control-messages.js'
 import type { Dump } from './dump-manifest.js'
 import type { DumpStore, KeptDump } from './dump-store.js'
-import type { DumpSource } from './take-dump.js'
+import type { TakeDump } from './take-apart.js'
 
 const RETRY = { first: 5_000, max: 10 * 60_000 }
 /** Timers stand still while a host sleeps, and a verdict can make a dump due: both are looked at anew so often. */
 const LOOK_MS = 5_000
 
 export interface DumpDutyOptions {
-  readonly source: DumpSource
+  readonly take: TakeDump
   readonly store: DumpStore
   /** Null: only when somebody asks. */
   readonly schedule: DumpSchedule | null
@@ -151,10 +150,10 @@ export class DumpDuty implements AsyncDisposable {
   }
 
   async #take(cause: Dump['cause'], onBytes: (bytes: number) => void, signal: AbortSignal): Promise<Dump> {
-    const { source, store, log } = this.#options
+    const { take, log } = this.#options
     this.#running = true
     try {
-      const dump = await takeDump({ source, store, now: this.#now }, cause, onBytes, signal)
+      const dump = await take(cause, onBytes, signal)
       this.#problem = undefined
       log.info(
         { dump: dump.id, bytes: bytesOf(dump), rows: rowsOf(dump), ms: dump.endedAt - dump.askedAt, cause },

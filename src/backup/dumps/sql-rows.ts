@@ -143,21 +143,32 @@ function positionIn(line: string): DumpPosition | null {
   return isLogName(file) ? { file, offset: Number(offset) } : null
 }
 
-/** To the string's end, or the chunk's. Where to go on. */
+/**
+ * To the string's end, or the chunk's. Where to go on. Most bytes of a dump are in strings: they are skipped from quote
+ * to quote, and only the backslashes just before one are looked at.
+ */
 function readString(chunk: Buffer, from: number, insert: OpenInsert): number {
-  let at = from
-  if (insert.escaped) at += 1
-  insert.escaped = false
-  while (at < chunk.byteLength) {
-    const byte = chunk[at++]
-    if (byte === BACKSLASH) at += 1
-    else if (byte === QUOTE) {
-      insert.quoted = false
-      return at
+  const begin = insert.escaped ? from + 1 : from
+  for (let at = begin; ;) {
+    const quote = chunk.indexOf(QUOTE, at)
+    const end = quote < 0 ? chunk.byteLength : quote
+    const isEscaped = backslashesBefore(chunk, end, begin) % 2 === 1
+    if (quote < 0) {
+      insert.escaped = isEscaped
+      return end
     }
+    at = quote + 1
+    if (isEscaped) continue
+    insert.escaped = false
+    insert.quoted = false
+    return at
   }
-  insert.escaped = at > chunk.byteLength
-  return chunk.byteLength
+}
+
+function backslashesBefore(chunk: Buffer, end: number, begin: number): number {
+  let at = end
+  while (at > begin && chunk[at - 1] === BACKSLASH) at -= 1
+  return end - at
 }
 
 /** Lines are kept byte by byte, so that a chunk may end within a character. */

@@ -1,8 +1,12 @@
 /**
- * One dump, from the primary to the disk: written as it comes, made durable, read again, and only then kept.
+ * One dump, from the primary to the disk: written and read as it comes, made durable, and only then kept.
+ *
+ * What is hashed, unpacked and counted are the very bytes that were written, in the same memory. Reading the file again
+ * at once would show nothing more: it would come out of the page cache, where these bytes are, and not from the disk;
+ * that the disk took them is what fsync answers. What the disk makes of them later is for `dumps verify` and the drill,
+ * which read the file and compare it with the checksum in the manifest.
  */
 
-import { createHash } from 'node:crypto'
 import { BackupError } from '../../shared/errors.js'
 import { FRAME, broken } from '../../shared/wire/frames.js'
 import {
@@ -12,12 +16,12 @@ import {
   decodeDumpHeader,
   decodeDumpPart,
 } from '../../shared/wire/dump-messages.js'
-import { readApart } from './read-apart.js'
-import type { Hash } from 'node:crypto'
+import { readPart } from './read-dump.js'
 import type { Frame } from '../../shared/wire/frames.js'
 import type { DumpHeader } from '../../shared/wire/dump-messages.js'
-import type { Dump, KeptPart } from './dump-manifest.js'
+import type { Dump, DumpContents, DumpPosition, KeptPart, TableCount } from './dump-manifest.js'
 import type { DumpStore, IncomingDump } from './dump-store.js'
+import type { PartReading, PartSum } from './read-dump.js'
 
 /** Who gives a dump: the primary. Resolves when all of it has come and is proved to be the primary's. */
 export interface DumpSource {
@@ -43,20 +47,15 @@ export async function takeDump(
 ): Promise<Dump> {
   const askedAt = now()
   await using incoming = store.begin(askedAt)
-  const intake = new Intake(incoming, onBytes)
+  using scratch = store.scratch(incoming.id)
+  await using intake = new Intake(incoming, scratch.dir, onBytes)
   try {
     await source.dump(frame => intake.take(frame), signal)
   } catch (error) {
     throw tooOld(error) ?? error
   }
-  const { header, parts } = await intake.end()
-  const { id, dir } = incoming
-  using scratch = store.scratch(id)
-  const { tables, position } = await readApart(
-    { dump: { id, engine: header.engine, parts, dir }, scratch: scratch.dir },
-    signal,
-  )
-  const dump: Dump = { id, ...header, askedAt, endedAt: now(), cause, parts, tables, position }
+  const { header, parts, tables, position } = await intake.end()
+  const dump: Dump = { id: incoming.id, ...header, askedAt, endedAt: now(), cause, parts, tables, position }
   await incoming.complete(dump)
   return dump
 }
@@ -70,15 +69,18 @@ function tooOld(error: unknown): BackupError | undefined {
 }
 
 /** Frames of one dump; what comes in another order than it should is refused. */
-class Intake {
+class Intake implements AsyncDisposable {
   #header: DumpHeader | undefined
   readonly #parts: KeptPart[] = []
-  #part: { readonly name: string; readonly hash: Hash; bytes: number } | undefined
+  readonly #tables: TableCount[] = []
+  #position: DumpPosition | null = null
+  #part: IncomingPart | undefined
   #bytes = 0
   #failure: BackupError | undefined
 
   constructor(
     private readonly incoming: IncomingDump,
+    private readonly scratch: string,
     private readonly onBytes: (bytes: number) => void,
   ) {}
 
@@ -91,7 +93,7 @@ class Intake {
         this.#header = decodeDumpHeader(payload)
         return
       case FRAME.part:
-        return this.#begin(decodeDumpPart(payload).name)
+        return this.#beginPart(decodeDumpPart(payload).name)
       case FRAME.dumped:
         return this.#write(payload)
       case FRAME.failed:
@@ -102,34 +104,112 @@ class Intake {
     }
   }
 
-  async end(): Promise<{ readonly header: DumpHeader; readonly parts: readonly KeptPart[] }> {
+  async end(): Promise<Pick<Dump, 'parts' | 'tables' | 'position'> & { readonly header: DumpHeader }> {
     if (this.#failure) throw this.#failure
     await this.#endPart()
     if (!this.#header || this.#parts.length === 0) throw broken('a dump without anything in it')
-    return { header: this.#header, parts: this.#parts }
+    return { header: this.#header, parts: this.#parts, tables: this.#tables, position: this.#position }
   }
 
-  async #begin(name: string): Promise<void> {
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#part?.drop()
+  }
+
+  async #beginPart(name: string): Promise<void> {
     await this.#endPart()
     if (!this.#header || this.#parts.length >= DUMP_PARTS_MAX) throw broken('a part of no dump, or too many of them')
     await this.incoming.nextPart()
-    this.#part = { name, hash: createHash('sha256'), bytes: 0 }
+    this.#part = new IncomingPart(name, this.incoming, { engine: this.#header.engine, scratch: this.scratch })
   }
 
   async #write(payload: Buffer): Promise<void> {
     if (!this.#part || payload.byteLength > DUMPED_BYTES_MAX) throw broken('bytes of a dump that belong to no part')
-    this.#part.hash.update(payload)
-    this.#part.bytes += payload.byteLength
-    await this.incoming.write(payload)
+    await this.#part.write(payload)
     this.#bytes += payload.byteLength
     this.onBytes(this.#bytes)
   }
 
   async #endPart(): Promise<void> {
     if (!this.#part) return
-    const { name, hash, bytes } = this.#part
+    const { part, contents } = await this.#part.end()
     this.#part = undefined
-    await this.incoming.endPart()
-    this.#parts.push({ name, bytes, sha256: hash.digest('hex') })
+    this.#parts.push(part)
+    this.#tables.push(...contents.tables)
+    this.#position ??= contents.position
   }
 }
+
+/** A part on its way to the disk, read at the same time. */
+class IncomingPart {
+  readonly #handover = new Handover()
+  readonly #contents: Promise<DumpContents>
+  #sum: PartSum | undefined
+
+  constructor(
+    private readonly name: string,
+    private readonly incoming: IncomingDump,
+    how: Omit<PartReading, 'expected'>,
+  ) {
+    const part = { dump: incoming.id, name, bytes: this.#handover.bytes() }
+    this.#contents = readPart(part, { ...how, expected: sum => (this.#sum = sum) }, never)
+    this.#contents.catch((error: unknown) => this.#handover.fail(error))
+  }
+
+  /** Resolves when `bytes` may be used again. */
+  async write(bytes: Buffer): Promise<void> {
+    await this.incoming.write(bytes)
+    await this.#handover.give(bytes)
+  }
+
+  /** @throws BackupError DUMP_DAMAGED; the codes of the disk */
+  async end(): Promise<{ readonly part: KeptPart; readonly contents: DumpContents }> {
+    await this.incoming.endPart()
+    this.#handover.end()
+    const contents = await this.#contents
+    if (!this.#sum) throw new Error('assertion failed: a part was read and has no checksum')
+    return { part: { name: this.name, ...this.#sum }, contents }
+  }
+
+  /** When it resolves, nobody reads any more. */
+  async drop(): Promise<void> {
+    this.#handover.end()
+    await this.#contents.catch(() => {}) // it is cut off: whatever that is called
+  }
+}
+
+/** Bytes from one who has them to one who asks for them, without a copy: who gives waits until they were used. */
+class Handover {
+  #given = Promise.withResolvers<Buffer | null>()
+  #used = Promise.withResolvers<void>()
+  #failure: { readonly error: unknown } | undefined
+
+  async *bytes(): AsyncGenerator<Buffer> {
+    for (;;) {
+      const given = await this.#given.promise
+      if (given === null) return
+      this.#given = Promise.withResolvers()
+      yield given
+      this.#used.resolve()
+    }
+  }
+
+  async give(bytes: Buffer): Promise<void> {
+    if (this.#failure) throw this.#failure.error
+    this.#used = Promise.withResolvers()
+    this.#given.resolve(bytes)
+    await this.#used.promise
+  }
+
+  end(): void {
+    this.#given.resolve(null)
+  }
+
+  /** Nobody takes any more. */
+  fail(error: unknown): void {
+    this.#failure = { error }
+    this.#used.promise.catch(() => {}) // nobody may be waiting
+    this.#used.reject(error)
+  }
+}
+
+const never = new AbortController().signal // a reader is ended by what it reads

@@ -74,8 +74,8 @@ function namesSource(tool: DumpTool): boolean {
   return !isMariadbs(tool) && (major > 8 || (major === 8 && (minor > 0 || patch >= 26)))
 }
 
-/** The tool says this of its own name, and nothing of the dump. */
-const HARMLESS = [/Deprecated program name/i]
+/** The tool says this of its own name, or the loader of stdbuf, and nothing of the dump. */
+const HARMLESS = [/Deprecated program name/i, /^ERROR: ld\.so: object .* cannot be preloaded/]
 
 /** What it complained of, as one line; empty: nothing. Whoever warns has left something out. */
 export const complaints = (stderr: string): string =>

@@ -9,7 +9,8 @@ import { setPriority } from 'node:os'
 import { join } from 'node:path'
 import { duration } from '../../shared/duration.js'
 import { BackupError, reason } from '../../shared/errors.js'
-import { clientOptions } from '../../shared/mysql-options.js'
+import { giveBack } from '../../shared/give-back.js'
+import { clientOptions, findProgram } from '../../shared/mysql-options.js'
 import { CORE_TABLES } from '../../shared/catalog/schema.js'
 import { asksForPosition } from './dump-position.js'
 import { complaints, dumpArguments, findDumpTool } from './dump-tool.js'
@@ -25,6 +26,7 @@ const NICENESS = 10
 /** A table that somebody has locked is waited for by the server for a day; so long nobody should wait for us. */
 const SILENCE_MS_MAX = 10 * 60_000
 const COMPLAINTS_MAX = 16 * 1024
+const WRITE_BYTES = 256 * 1024
 /** Of the only part. */
 const TABLES = 'tables.sql'
 
@@ -79,7 +81,8 @@ async function runTool(
   { sink, silenceMs }: Receiving,
   signal: AbortSignal,
 ): Promise<void> {
-  const child = spawn(tool.path, args, {
+  const [program, ...programArgs] = inLargeWrites([tool.path, ...args])
+  const child = spawn(program as string, programArgs, {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { PATH: process.env['PATH'], LC_ALL: 'C' }, // MYSQL_PWD and the like are not ours to hand on
   })
@@ -101,6 +104,15 @@ async function runTool(
   }
 }
 
+/**
+ * The tool writes 4 KiB at a time, and reading 181 MB in such pieces took a second of our CPU. GNU's stdbuf becomes the
+ * tool, which then writes as much as it is told; where there is none, or the tool does not listen, all is as before.
+ */
+function inLargeWrites(command: readonly string[]): readonly string[] {
+  const stdbuf = findProgram(['stdbuf'])
+  return stdbuf === undefined ? command : [stdbuf, `--output=${WRITE_BYTES}`, ...command]
+}
+
 /** All that it writes. True: it was ended, since it wrote nothing for so long; how long the receiver needs does not count. */
 async function receive(child: Tool, sink: DumpSink, silenceMs: number): Promise<boolean> {
   const chunks = child.stdout[Symbol.asyncIterator]() as AsyncIterator<Buffer>
@@ -114,6 +126,7 @@ async function receive(child: Tool, sink: DumpSink, silenceMs: number): Promise<
     const next = await chunks.next().finally(() => clearTimeout(timer))
     if (next.done || isSilent) return isSilent
     await sink.bytes(next.value)
+    giveBack(next.value)
   }
 }
 

@@ -20,14 +20,12 @@ async function dutyOf(t: Test, differs: Partial<DumpDutyOptions>) {
   store.prepare()
   const deaths: unknown[] = []
   let asked = 0
-  const source = {
-    async dump() {
-      asked += 1
-      throw new BackupError('PRIMARY_UNREACHABLE', 'ask: nobody answers')
-    },
+  const take = async () => {
+    asked += 1
+    throw new BackupError('PRIMARY_UNREACHABLE', 'ask: nobody answers')
   }
   const schedule = { pattern: '0 * * * *', timeZone: 'UTC' }
-  const duty = new DumpDuty({ source, store, schedule, keep, log: silentLog, onDeath: e => deaths.push(e), ...differs })
+  const duty = new DumpDuty({ take, store, schedule, keep, log: silentLog, onDeath: e => deaths.push(e), ...differs })
   t.teardown(async () => {
     await duty[Symbol.asyncDispose]()
     await rm(dir, { recursive: true, force: true })

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import t from 'tap'
 import { SqlRows } from '../../../src/backup/dumps/sql-rows.js'
 
@@ -66,6 +67,54 @@ t.test('sql rows: wherever the stream is cut into chunks, the same is found', as
     t.strictSame(rows.tables(), whole, `chunks of ${chunk} bytes`)
     t.equal(rows.completed, true)
   }
+})
+
+/** What may stand in a string, as the tool escapes it or as a server without backslashes would. */
+const inString = fc.constantFrom(
+  'a',
+  'ü',
+  '(',
+  ')',
+  '),(',
+  ';',
+  ',',
+  '\n',
+  '\\n',
+  "\\'",
+  "''",
+  '\\\\',
+  '\\"',
+  '-- x',
+  ' VALUES ',
+)
+const value = fc.oneof(
+  fc.array(inString, { maxLength: 40 }).map(parts => `'${parts.join('')}'`),
+  fc.constantFrom('NULL', '-1.5', '0x28292C27', "_binary 'x\\0'", 'POINT(1,2)', '(SELECT (1))'),
+)
+const tuple = fc.array(value, { minLength: 1, maxLength: 6 }).map(values => `(${values.join(',')})`)
+const inserts = fc.array(fc.array(tuple, { minLength: 1, maxLength: 8 }), { maxLength: 6 })
+
+t.test('sql rows: as many are found as were written, whatever is in them and wherever it is cut', t => {
+  fc.assert(
+    fc.property(inserts, fc.integer({ min: 1, max: 200 }), fc.boolean(), (statements, chunk, isMariadb) => {
+      const [begin, between] = isMariadb ? ['\n', ',\n'] : [' ', ','] // one row a line, or all in one
+      const sql = statements.map(rows => `INSERT INTO \`t\` VALUES${begin}${rows.join(between)};\n`).join('')
+      const counted = read(`USE \`d\`;\nCREATE TABLE \`t\` (\n);\n${sql}${END}`, chunk)
+      const rows = statements.reduce((sum, { length }) => sum + length, 0)
+      t.strictSame([counted.tables(), counted.completed], [[{ database: 'd', table: 't', rows }], true])
+      for (const { rows: left } of read(sql.slice(0, -2), chunk).tables()) if (left > rows) throw new Error('too many')
+    }),
+    { numRuns: 500 },
+  )
+  t.end()
+})
+
+t.test('sql rows: a string of megabytes, of backslashes or of quotes, takes no more than its length', t => {
+  for (const text of ['\\\\', "''", "\\'", 'x'] as const) {
+    const rows = read(`INSERT INTO \`t\` VALUES ('${text.repeat(4 * 1024 * 1024)}'),(2);\n${END}`, 128 * 1024)
+    t.match([rows.tables()[0]?.rows, rows.completed], [2, true])
+  }
+  t.end()
 })
 
 t.test('sql rows: a dump that ends anywhere else than with its last line is not complete', async t => {

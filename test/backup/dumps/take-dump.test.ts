@@ -56,7 +56,7 @@ const bad: Readonly<Record<string, readonly Frame[]>> = {
   'another engine': [json(FRAME.dump, { ...HEADER, engine: 'oracle' })],
   'a thousand databases': [json(FRAME.dump, { ...HEADER, databases: Array<string>(1_000).fill('a') })],
   'too much at once': [dump, part, frame(FRAME.dumped, Buffer.alloc(DUMPED_BYTES_MAX + 1))],
-  'more parts than any server has': [dump, ...Array<Frame>(101).fill(part)],
+  'more parts than any server has': [dump, ...Array<Frame[]>(101).fill([part, bytes]).flat()],
 }
 for (const [what, frames] of Object.entries(bad)) {
   t.test(`taking a dump: ${what} is refused, and nothing is kept`, async t => {
