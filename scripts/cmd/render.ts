@@ -42,6 +42,7 @@ export function renderStatus(report: StatusReport, { verbose }: { verbose: boole
     renderBinlog(report, verbose),
     renderReplica(report, verbose),
     renderDrill(report, verbose),
+    renderPromotion(report, verbose),
     verbose ? renderAgents(report) : [],
     ...(verbose ? (report.libraries ?? []).toSorted(byId).map(renderLibrary) : []),
   ]
@@ -123,6 +124,23 @@ function renderDrill({ drill, dumps }: StatusReport, verbose: boolean): string[]
   const last = drill.okAt === null ? 'none has succeeded' : `the last that succeeded was ${dateTime(drill.okAt)}`
   if (drill.ok) return verbose ? [`Drill: ${last}`] : []
   return [`Drill of ${dateTime(drill.at)} failed, ${last}: ${plain(drill.problem ?? 'no reason was noted')}`]
+}
+
+/** What keeps the backup from being promoted is said before the day that it is needed. */
+function renderPromotion({ promotion, counts }: StatusReport, verbose: boolean): string[] {
+  if (!promotion) return []
+  const { stops, librariesLacking, tablesAt } = promotion
+  if (stops.length > 0) return [`promote --check: would stop: ${stops.map(plain).join('; ')}`]
+  if (!verbose) return []
+  const libraries =
+    librariesLacking === 0
+      ? `all ${counts.total} libraries are here as the primary was last known to have them`
+      : `${librariesLacking} of ${counts.total} libraries would lose something`
+  const tables =
+    tablesAt === null
+      ? 'there is no whole dump: users, groups and shares would be lost'
+      : `users, groups and shares would be of ${dateTime(tablesAt)}`
+  return [`promote --check: nothing would stop it; ${libraries}; ${tables}`]
 }
 
 const dateTime = (at: number): string => (at > MAX_DATE_MS ? 'at an unknown time' : new Date(at).toISOString())

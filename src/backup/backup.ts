@@ -52,8 +52,9 @@ export async function runBackup(config: BackupConfig, log: Log, signal: AbortSig
   using _lock = lockState(config.stateDir)
   using db = closing(openStateDb(config.stateDir))
   const states = new LibraryStates(db.value)
-  const { dataDir, stateDir, rpoMs, sweepIntervalMs } = config
-  const control = new BackupControl(states, { primaryUrl: shown(config.primaryUrls), rpoMs, sweepIntervalMs, stateDir })
+  const { dataDir, stateDir, rpoMs, sweepIntervalMs, database } = config
+  const primaryUrl = shown(config.primaryUrls)
+  const control = new BackupControl(states, { primaryUrl, rpoMs, sweepIntervalMs, stateDir, database })
   await using _control = await startControlApi({
     socketPath: join(config.stateDir, 'control.sock'),
     target: control,

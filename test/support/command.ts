@@ -2,7 +2,9 @@
 
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import type { ChildProcess } from 'node:child_process'
 import type { Pair } from './pair.js'
 
 const COMMAND = fileURLToPath(new URL('../../scripts/seaf-backup-cmd.js', import.meta.url))
@@ -13,15 +15,39 @@ export interface Ran {
   readonly stderr: string
 }
 
-export function runCommand(pair: Pair, ...args: string[]): Promise<Ran> {
+export const runCommand = (pair: Pair, ...args: string[]): Promise<Ran> => runCommandWith(pair, {}, args)
+
+export interface Circumstances {
+  readonly env?: NodeJS.ProcessEnv
+  /** It is killed then, if it has not ended. */
+  readonly killAfterMs?: number
+  /** Once this is so, it is killed. */
+  readonly until?: () => Promise<boolean>
+}
+
+/** `code` is null for one that was killed. */
+export function runCommandWith(
+  pair: Pair,
+  { env, killAfterMs, until }: Circumstances,
+  args: readonly string[],
+): Promise<Ran> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [COMMAND, ...args, '--conf', join(pair.backup.dir, 'conf')], {
       stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...env },
     })
+    const kill = killAfterMs === undefined ? undefined : setTimeout(() => child.kill('SIGKILL'), killAfterMs)
     const said = { stdout: '', stderr: '' }
     child.stdout.on('data', (chunk: Buffer) => (said.stdout += chunk.toString()))
     child.stderr.on('data', (chunk: Buffer) => (said.stderr += chunk.toString()))
     child.on('error', reject)
+    if (until) void killOnce(child, until)
+    child.on('exit', () => clearTimeout(kill))
     child.on('close', code => resolve({ code, ...said }))
   })
+}
+
+async function killOnce(child: ChildProcess, until: () => Promise<boolean>): Promise<void> {
+  while (child.exitCode === null && !(await until())) await delay(20)
+  child.kill('SIGKILL')
 }

@@ -93,6 +93,7 @@ export function report(
     binlog: null,
     replica: null,
     drill: null,
+    promotion: null,
     libraries,
   }
 }

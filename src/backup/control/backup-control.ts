@@ -7,7 +7,9 @@ import { VERSION } from '../../shared/version.js'
 import { ARCHIVE_OFF } from '../binlog/archive-duty.js'
 import { lastDrill } from '../drill/drill-record.js'
 import { findLibrary } from '../find-library.js'
+import { promotionForecast } from '../promote/forecast.js'
 import { behindOrFailed, libraryStatus, statusReport } from './status.js'
+import type { DatabaseConfig } from '../../shared/catalog/database-config.js'
 import type { RepoId } from '../../shared/ids.js'
 import type {
   DumpStatus,
@@ -44,6 +46,7 @@ export class BackupControl implements ControlTarget {
       readonly rpoMs: number
       readonly sweepIntervalMs: number
       readonly stateDir: string
+      readonly database: DatabaseConfig
     },
   ) {}
 
@@ -58,18 +61,22 @@ export class BackupControl implements ControlTarget {
 
   status(options: { libraries: boolean }): StatusReport {
     const parts = this.#parts
-    const { primaryUrl, rpoMs, sweepIntervalMs } = this.options
+    const { primaryUrl, rpoMs, sweepIntervalMs, database } = this.options
+    const libraries = [...this.states.all()]
+    const binlog = parts ? (parts.tables.archive?.status() ?? ARCHIVE_OFF) : null
+    const dump = parts?.tables.dumps.newest() ?? null
     return statusReport(
       {
         version: VERSION,
         primaryUrl,
         rpoMs,
-        libraries: [...this.states.all()],
+        libraries,
         agents: parts?.subscriber.agents() ?? [],
         dumps: parts?.tables.dumps.status() ?? null,
-        binlog: parts ? (parts.tables.archive?.status() ?? ARCHIVE_OFF) : null,
+        binlog,
         replica: parts?.tables.replica?.status() ?? null,
         drill: lastDrill(this.options.stateDir),
+        promotion: parts ? promotionForecast({ libraries, dump, binlog, database }) : null,
         agentHeardAt: parts?.subscriber.heardAt,
         // before it runs one is owed, since the start of the process
         sweep: parts?.sweep ?? { intervalMs: sweepIntervalMs, succeededAt: undefined, owedSince: 0 },

@@ -11,6 +11,7 @@ import type {
   DumpsStatus,
   LibraryFailure,
   LibraryStatus,
+  PromotionStatus,
   ReplicaStatus,
   StatusReport,
 } from '../../shared/wire/control-messages.js'
@@ -34,6 +35,7 @@ export interface StatusInput {
   readonly binlog: BinlogStatus | null
   readonly replica: ReplicaStatus | null
   readonly drill: DrillStatus | null
+  readonly promotion: PromotionStatus | null
   readonly line: BackupError | undefined
 }
 
@@ -70,6 +72,7 @@ export function statusReport(input: StatusInput, options: { libraries: boolean }
     binlog: input.binlog,
     replica: input.replica,
     drill: input.drill,
+    promotion: input.promotion,
     ...(options.libraries && { libraries: libraries.sort((a, b) => (a.id < b.id ? -1 : 1)) }),
   }
 }

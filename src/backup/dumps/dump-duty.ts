@@ -88,6 +88,15 @@ export class DumpDuty implements AsyncDisposable {
     }
   }
 
+  /** That is whole; null: none, or they cannot be listed, which `status` has as a problem. */
+  newest(): Dump | null {
+    try {
+      return newestWhole(this.#options.store.list().dumps)
+    } catch {
+      return null
+    }
+  }
+
   /** The primary is there again: what waits for it need not wait for the next attempt. */
   primaryIsBack(): void {
     if (this.#problem?.code !== 'PRIMARY_UNREACHABLE') return

@@ -189,7 +189,8 @@ function checkAge(tables: NewestTables, dump: Dump, what: string): Check {
   return acceptable('tables', what, message)
 }
 
-function checkDatabase({ database }: BackupConfig, dump: Dump): Check[] {
+/** Whether the tables of a dump fit the database here. */
+export function checkDatabase({ database }: Pick<BackupConfig, 'database'>, dump: Dump): Check[] {
   const checks: Check[] = []
   if (dump.engine !== database.type) {
     checks.push(stop('the database', `the dump is of ${dump.engine}, [database] type here is ${database.type}`))

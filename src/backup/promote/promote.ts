@@ -73,6 +73,7 @@ export async function promote(
 ): Promise<Promotion> {
   const config = readBackupConfig(flags)
   using _lock = lockOut(config.stateDir)
+  new DumpStore(config.stateDir).prepare() // of a run that was killed an unpacked database may lie there
   const before = readPromotion(config.stateDir)
   let promotion = before ? await takenUp(config, request, before, signal) : await fence(config, request, events, signal)
   events.step('fenced', `nothing is synced here any more (epoch ${promotion.epoch})`)

@@ -17,6 +17,11 @@ import type { MysqlAccess } from '../../shared/mysql-options.js'
 
 const CLIENTS = ['mariadb', 'mysql']
 const SAID_MAX = 4_000
+/**
+ * When we are killed, a client of ours goes on with what it was given: whoever comes next waits until it has ended, or its
+ * statements would fall among ours. The server lets go of the lock with the connection.
+ */
+const ALONE = "DO GET_LOCK('seaf-backup tables', 86400);\n"
 /** Of an answer; what is longer is cut at its beginning. */
 const ANSWER_MAX = 1_000_000
 
@@ -66,6 +71,7 @@ export class MysqlClient implements Disposable {
     try {
       let fed: unknown
       // a client that ends early breaks the pipe: why it ended is what counts
+      child.stdin.write(ALONE)
       await feed(child.stdin).catch((error: unknown) => (fed = error))
       if (fed !== undefined) child.stdin.destroy()
       const code = await ended

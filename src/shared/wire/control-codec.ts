@@ -25,6 +25,7 @@ import type {
   HeadLogEntry,
   LibraryFailure,
   LibraryStatus,
+  PromotionStatus,
   Overdue,
   ReplicaStatus,
   StatusReport,
@@ -118,6 +119,7 @@ function readReport(report: Fields): StatusReport {
     binlog: nullable(report['binlog'] ?? null, readBinlog),
     replica: nullable(report['replica'] ?? null, readReplica),
     drill: nullable(report['drill'] ?? null, readDrill),
+    promotion: nullable(report['promotion'] ?? null, readPromotion),
     ...(libraries === undefined ? {} : { libraries: list(libraries, 'libraries', readLibrary) }),
   }
 }
@@ -204,6 +206,15 @@ function readDrill(value: unknown): DrillStatus {
     ok: boolean(drill['ok'], 'ok'),
     problem: nullable(drill['problem'], v => text(v, 'problem')),
     okAt: nullable(drill['okAt'], v => number(v, 'okAt')),
+  }
+}
+
+function readPromotion(value: unknown): PromotionStatus {
+  const promotion = fields(value, 'promotion')
+  return {
+    stops: list(promotion['stops'], 'stops', v => text(v, 'stop')),
+    librariesLacking: number(promotion['librariesLacking'], 'librariesLacking'),
+    tablesAt: nullable(promotion['tablesAt'], v => number(v, 'tablesAt')),
   }
 }
 

@@ -137,6 +137,8 @@ export interface StatusReport {
   readonly replica: ReplicaStatus | null
   /** Null: none was made. */
   readonly drill: DrillStatus | null
+  /** Null: the daemon does not run yet, was promoted, or is of before it was said. */
+  readonly promotion: PromotionStatus | null
   /** Only with `?libraries=1`. */
   readonly libraries?: readonly LibraryStatus[]
 }
@@ -216,6 +218,16 @@ export interface DrillStatus {
   readonly problem: string | null
   /** Of the last one that succeeded; null: none has. */
   readonly okAt: number | null
+}
+
+/** What `promote --check` would find now. The primary is not asked for it. */
+export interface PromotionStatus {
+  /** What would have to be mended first; empty: nothing is known that would. */
+  readonly stops: readonly string[]
+  /** Libraries not here as the primary was last known to have them, or not seen to be whole, or with holes. */
+  readonly librariesLacking: number
+  /** Users, groups and shares would be of then, Unix ms; null: there is no whole dump, and they would be lost. */
+  readonly tablesAt: number | null
 }
 
 /** What `dumps now` hears. */

@@ -120,6 +120,7 @@ const statusReport: fc.Arbitrary<StatusReport> = fc.record(
         problemForMs: orNull(count),
       }),
     ),
+    promotion: orNull(fc.record({ stops: fc.array(text), librariesLacking: count, tablesAt: orNull(count) })),
     drill: orNull(fc.record({ at: count, ok: fc.boolean(), problem: orNull(text), okAt: orNull(count) })),
     libraries: fc.array(library, { maxLength: 3 }),
   },
@@ -136,6 +137,7 @@ const statusReport: fc.Arbitrary<StatusReport> = fc.record(
       'binlog',
       'replica',
       'drill',
+      'promotion',
     ],
   },
 )
