@@ -90,7 +90,7 @@ function withPassword(
   })
 }
 
-for (const version of [2, 4] as const) {
+for (const version of [1, 2, 3, 4] as const) {
   t.test(`files: of an encrypted library (version ${version}) with its password; with another nothing`, async t => {
     await using pair = await Pair.start()
     await pair.settle()

@@ -13,14 +13,28 @@ const OTHER = parseRepoId('a02160b8-29d7-4934-b90c-57d923ef2e27')
 const PASSWORD = 'pässword'
 const sevens = (size: number): Buffer => Buffer.alloc(size, 7)
 
-/** By Python's hashlib and the openssl command: all random bytes are 7, the block is "hello". */
+/** By Python's hashlib, the openssl command and libcrypto's EVP_BytesToKey: all random bytes are 7, the block is "hello". */
 const KNOWN = [
+  {
+    version: 1,
+    magic: 'a6ba6a06488a8c8d9e13f06184d5fefd',
+    key: null,
+    salt: null,
+    block: '0ccc43a1b41292aab6516f5e7ed80922',
+  },
   {
     version: 2,
     magic: 'b3a22089e77ec6709c6377f51cdcd067845db3baa93d54dd11a6221a1cb07295',
     key: '5afc606291ad422327a59c0c18b8f7e536a6debb789ca8df6817e25db55a9e6549251db049fc2a701b4782925ce249d7',
     salt: null,
     block: '3e5a0702a8a8433c90164f36a25c7f61',
+  },
+  {
+    version: 3,
+    magic: '49da09ee0c1ed077835de76e8ea40430b84df059775ab657e588677e0853fdde',
+    key: '67ce0b963b66c8a8ce6a90f32cee9fb467ce0b963b66c8a8ce6a90f32cee9fb4d440d02988b904a7bfe6a1b29ebd9e07',
+    salt: '07'.repeat(32),
+    block: 'f53bd125495908aadbab198c6b3be536',
   },
   {
     version: 4,
@@ -32,7 +46,7 @@ const KNOWN = [
 ] as const
 
 for (const { version, block, ...fields } of KNOWN) {
-  t.test(`encrypt: version ${version} gives what Python and openssl give`, async t => {
+  t.test(`encrypt: version ${version} gives what others give`, async t => {
     const { encryption, fileKey } = newEncryption(REPO, { password: PASSWORD, version }, sevens)
 
     t.same(encryption, { version, ...fields, pwdHash: null })
@@ -65,8 +79,10 @@ t.test('encrypt: what it cannot open is refused, not guessed at', async t => {
   const { encryption } = newEncryption(REPO, { password: PASSWORD, version: 2 }, sevens)
   const pwdHash = { hash: 'ab'.repeat(32), algo: 'argon2id', params: '2,102400,8' }
   const refused: Encryption[] = [
-    { ...encryption, version: 1 },
-    { ...encryption, version: 3 },
+    { ...encryption, version: 0 },
+    { ...encryption, version: 3 }, // without a salt
+    { ...encryption, version: 4, salt: '07' },
+    { ...encryption, version: 5 },
     { ...encryption, magic: null, pwdHash },
     { ...encryption, key: null },
   ]
