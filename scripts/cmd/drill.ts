@@ -30,6 +30,22 @@ export async function drill(
   return report.ok ? EXIT.ok : EXIT.failed
 }
 
+const APART_SHOWN_MAX = 10
+
+/** Only tables that did not change since the dump can be judged; of the others it is said how far they are apart. */
+function besidePrimary({ besidePrimary: beside, primaryWhy }: DrillReport): string[] {
+  if (primaryWhy !== null) return [`The primary was not asked for its rows: ${plain(primaryWhy)}`]
+  if (beside === null) return []
+  const { judged, moving, apart, notCounted } = beside
+  const left = notCounted > 0 ? `; ${count(notCounted, 'table')} would have taken too long to count` : ''
+  return [
+    `The primary now: ${count(judged, 'table')} unchanged since the dump, ${moving} that may have changed, ${apart.length} of them with another number of rows${left}`,
+    ...apart
+      .slice(0, APART_SHOWN_MAX)
+      .map(({ table, dumped, now }) => `  ${plain(table)}: ${dumped} in the dump, ${now} now`),
+  ]
+}
+
 function rendered({ file, ...report }: DrillReport & { readonly file: string }): string {
   const { ok, problems, tookMs, restored, dump, tables, replayed, tablesCompared, rowsCompared, files } = report
   const lines = [
@@ -47,6 +63,7 @@ function rendered({ file, ...report }: DrillReport & { readonly file: string }):
     ...(replayed
       ? [`Binlog after it: ${count(replayed.transactions, 'transaction')}, up to ${time(replayed.asOf)}`]
       : []),
+    ...besidePrimary(report),
     `Files put together: ${files.length}`,
     `Report: ${file}`,
   ]

@@ -15,6 +15,7 @@ import { backoffMs, sleep } from '../shared/timing.js'
 import { authKeys } from '../shared/wire/auth.js'
 import { openBinlog } from './binlog/open-binlog.js'
 import { openChangeSource } from './changes/open-change-source.js'
+import { rowCounter } from './dump/count-rows.js'
 import { openDumpSource } from './dump/open-dump-source.js'
 import { Fence } from './fence.js'
 import { Notifier } from './notifier.js'
@@ -53,6 +54,7 @@ export async function runPrimary(config: PrimaryConfig, log: Log, signal: AbortS
       pool,
       dump: dumpSender(openDumpSource(config)),
       binlog: openBinlog(config.database),
+      counts: rowCounter(config),
       fence,
       rate,
       cpu: new CpuLimit(config.maxCpu),

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { readFile, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import Database from 'better-sqlite3'
 import t from 'tap'
 import { archiveDir } from '../../src/backup/binlog/archive-layout.js'
 import { binlogEnd, layArchive, notePosition } from '../support/binlog-archive.js'
@@ -93,6 +94,9 @@ t.test(
     t.equal(code, 0, report.problems.join('; '))
     t.match(report, { tables: 'restored', restored: { libraries: 1 } })
     t.ok(report.rowsCompared >= 500)
+    const { judged = 0, moving = 0 } = report.besidePrimary ?? {}
+    t.ok(judged + moving > 0, `the primary was asked: ${report.primaryWhy}`)
+    t.match(report.besidePrimary, { apart: [], notCounted: 0 })
     t.notOk(existsSync(join(stateDir(pair), 'drill', 'mysql')))
   },
 )
@@ -134,3 +138,28 @@ t.test('drill: with dumps asked for and none there, it fails and says so', async
   t.equal(code, 1)
   t.match(report.problems, [/there is no dump/])
 })
+
+t.test(
+  'drill: rows that the primary has beyond the dump are said and no fault; without a primary that is said',
+  async t => {
+    await using pair = await Pair.start()
+    const users = join(pair.primary.dir, 'seahub.db')
+    const hub = new Database(users)
+    hub.exec("CREATE TABLE share (token TEXT); INSERT INTO share VALUES ('link')")
+    hub.close()
+    await pair.settle()
+    t.equal((await runCommand(pair, 'dumps', 'now')).code, 0)
+    const later = new Database(users)
+    later.exec("INSERT INTO share VALUES ('another'), ('a third')")
+    later.close()
+
+    const { code, report } = await drilled(pair)
+
+    t.equal(code, 0, report.problems.join('; '))
+    t.strictSame(report.besidePrimary?.apart, [{ table: 'seahub.db.share', dumped: 1, now: 3 }])
+    await pair.primary.process?.kill()
+    const alone = await drilled(pair)
+    t.equal(alone.code, 0)
+    t.match(alone.report, { besidePrimary: null, primaryWhy: /ask http/ })
+  },
+)

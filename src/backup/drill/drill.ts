@@ -3,7 +3,8 @@
  *
  * Everything is restored, so every object is read and compared with its name;
  * rows are counted in the restored databases and compared with what was counted
- * in the dump; some files are put together and hashed. Nothing of the backup is
+ * in the dump, and that with what the primary has now; some files are put
+ * together and hashed. Nothing of the backup is
  * written but the report.
  */
 
@@ -25,6 +26,8 @@ import { PromotionStates } from '../state/promotion-states.js'
 import { quote } from '../restore/core-tables.js'
 import { MysqlClient } from '../restore/mysql-client.js'
 import { restore } from '../restore/restore.js'
+import { PrimaryClient, readCa } from '../sync/primary-client.js'
+import { besidePrimary } from './beside-primary.js'
 import { clearDrillRoom, drillRoom, recordDrill } from './drill-record.js'
 import { PrivateServer } from './private-server.js'
 import type { BackupConfig } from '../../shared/config.js'
@@ -33,6 +36,7 @@ import type { CheckCounts } from '../verify/library-check.js'
 import type { Replay } from '../binlog/replay-plan.js'
 import type { Dump, TableCount } from '../dumps/dump-manifest.js'
 import type { LibraryAt } from '../files/library-at.js'
+import type { BesidePrimary } from './beside-primary.js'
 import type { Entry } from '../files/tree.js'
 import type { LeftOut, PlannedLibrary } from '../restore/restore-plan.js'
 import type { RestoreEvents, Restored } from '../restore/restore.js'
@@ -64,6 +68,9 @@ export interface DrillReport {
   /** Those that nothing was replayed into. */
   readonly tablesCompared: number
   readonly rowsCompared: number
+  /** Beside what the primary has now; null: there was no dump, or it was not asked: `primaryWhy`. */
+  readonly besidePrimary: BesidePrimary | null
+  readonly primaryWhy: string | null
   readonly restored: Pick<Restored, 'libraries' | 'lost' | keyof CheckCounts> | null
   readonly files: readonly SampledFile[]
 }
@@ -91,6 +98,7 @@ export async function drill(
   const findings = new Findings(at)
   try {
     await rehearse({ config, flags, request, scratch, dir, findings, onProgress }, signal)
+    await askPrimary(config, findings, signal)
   } catch (error) {
     if (signal.aborted) throw error
     findings.problems.push(reason(error))
@@ -110,13 +118,16 @@ class Findings {
   tables: DrillReport['tables'] = 'none'
   tablesCompared = 0
   rowsCompared = 0
+  besidePrimary: BesidePrimary | null = null
+  primaryWhy: string | null = null
   restored: Restored | null = null
   replay: Replay | null = null
 
   constructor(private readonly at: number) {}
 
   report(): DrillReport {
-    const { problems, dump, tables, tablesCompared, rowsCompared, restored, replay, files } = this
+    const { problems, dump, tables, tablesCompared, rowsCompared, besidePrimary, primaryWhy } = this
+    const { restored, replay, files } = this
     return {
       at: this.at,
       tookMs: Date.now() - this.at,
@@ -127,6 +138,8 @@ class Findings {
       replayed: replay && { transactions: replay.transactions, asOf: replay.asOf },
       tablesCompared,
       rowsCompared,
+      besidePrimary,
+      primaryWhy,
       restored: restored && {
         libraries: restored.libraries,
         lost: restored.lost,
@@ -236,6 +249,23 @@ async function restoreAndLook(rehearsal: Rehearsal, server: PrivateServer | null
     compareRows(findings, dump, found)
   }
   sampleFiles(rehearsal)
+}
+
+/** A rehearsal of the day on which the primary is gone does not need it: that it cannot be asked is said, and no problem. */
+async function askPrimary(config: BackupConfig, findings: Findings, signal: AbortSignal): Promise<void> {
+  const { dump } = findings
+  if (!dump) return
+  const { primaryUrls, syncTokens, caFile } = config
+  await using client = new PrimaryClient({ urls: primaryUrls.map(url => url.href), syncTokens, ca: readCa(caFile) })
+  try {
+    const now = Date.now()
+    const { problems, ...found } = besidePrimary(dump, await client.counts(signal), now)
+    findings.besidePrimary = found
+    findings.problems.push(...problems)
+  } catch (error) {
+    if (signal.aborted) throw error
+    findings.primaryWhy = reason(error)
+  }
 }
 
 function notRestored(findings: Findings, { repo, why, isLoss }: LeftOut): void {

@@ -22,6 +22,7 @@ import {
   signRequest,
   streamMac,
 } from '../../shared/wire/auth.js'
+import { COUNTS_BYTES_MAX, decodeCounts } from '../../shared/wire/count-messages.js'
 import { FRAME, broken, frameHeader, provesItself } from '../../shared/wire/frames.js'
 import {
   LISTING_BYTES_MAX,
@@ -37,6 +38,7 @@ import { URGENT_BLOCK_ANSWERS, threadBounds } from './concurrency.js'
 import { ThreadLoad } from './thread-load.js'
 import type { ErrorCode } from '../../shared/errors.js'
 import type { AuthKey, AuthKeys } from '../../shared/wire/auth.js'
+import type { CountedTable } from '../../shared/wire/count-messages.js'
 import type { Frame } from '../../shared/wire/frames.js'
 import type { BinlogRequest } from '../../shared/wire/binlog-messages.js'
 import type { DeltaRequest, EncodedListing, EndFrame, ObjectsRequest } from '../../shared/wire/sync-messages.js'
@@ -124,14 +126,7 @@ export class PrimaryClient implements AsyncDisposable {
   }
 
   async listing(signal: AbortSignal): Promise<EncodedListing> {
-    return this.#onAnyNode(signal, async node => {
-      // asked seldom: a connection kept since the last time may be dead, and would cost a deadline to find out
-      const question = { method: 'GET', path: '/v1/listing', body: '', reset: true } as const
-      const { head, answer, nonce } = await this.#ask(node, question, signal)
-      const body = await this.#readBody(node, answer, LISTING_BYTES_MAX)
-      this.#expectProof(node, head, nonce, body)
-      return decodeListing(body)
-    })
+    return decodeListing(await this.#proved('/v1/listing', LISTING_BYTES_MAX, signal))
   }
 
   /** For one pull, which waits where `wait` counts it. `isUrgent`: it is no first copy. */
@@ -159,6 +154,11 @@ export class PrimaryClient implements AsyncDisposable {
     await this.#stream(post('/v1/binlog', Buffer.from(JSON.stringify(asked)), undefined), onFrame, signal)
   }
 
+  /** How many rows its tables have now. @throws BackupError BAD_REQUEST in its details: an agent that is too old */
+  async counts(signal: AbortSignal): Promise<CountedTable[]> {
+    return decodeCounts(await this.#proved('/v1/counts', COUNTS_BYTES_MAX, signal))
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#agent.destroy()
   }
@@ -181,6 +181,17 @@ export class PrimaryClient implements AsyncDisposable {
       }
     }
     throw failure
+  }
+
+  /** One answer that is proved as a whole. */
+  #proved(path: string, bytesMax: number, signal: AbortSignal): Promise<Buffer> {
+    return this.#onAnyNode(signal, async node => {
+      // asked seldom: a connection kept since the last time may be dead, and would cost a deadline to find out
+      const { head, answer, nonce } = await this.#ask(node, { method: 'GET', path, body: '', reset: true }, signal)
+      const body = await this.#readBody(node, answer, bytesMax)
+      this.#expectProof(node, head, nonce, body)
+      return body
+    })
   }
 
   #after(node: Node): number {

@@ -19,6 +19,7 @@ import {
   streamMac,
 } from '../../shared/wire/auth.js'
 import { decodeBinlogRequest } from '../../shared/wire/binlog-messages.js'
+import { encodeCounts } from '../../shared/wire/count-messages.js'
 import { listen, peerAddress, readBody } from '../../shared/wire/listener.js'
 import {
   PACKING_HEADER,
@@ -43,6 +44,7 @@ import type { Fence } from '../fence.js'
 import type { CpuLimit } from './cpu-limit.js'
 import type { RateLimit } from './rate-limit.js'
 import type { SendDump } from './send-dump.js'
+import type { CountRows } from '../dump/count-rows.js'
 
 export interface SyncApiParts {
   readonly keys: AuthKeys
@@ -51,6 +53,7 @@ export interface SyncApiParts {
   readonly pool: DeltaPool
   readonly dump: SendDump
   readonly binlog: ReadBinlog
+  readonly counts: CountRows
   readonly fence: Fence
   readonly rate: RateLimit
   readonly cpu: CpuLimit
@@ -183,6 +186,8 @@ async function route(exchange: Exchange, parts: SyncApiParts): Promise<void> {
       return sendDelta(exchange, parts)
     case 'POST /v1/objects':
       return sendObjects(exchange, parts)
+    case 'GET /v1/counts':
+      return sendBody(response, proven, 200, 'application/json', encodeCounts(await parts.counts(signal)))
     case 'POST /v1/dump':
       return sendDump(exchange, parts)
     case 'POST /v1/binlog':
