@@ -149,13 +149,16 @@ function openPath(path: string): OpenObject | FailedRead {
   }
 }
 
+const POOLED_BYTES_MAX = 16 * 1024
+
 function readPath(path: string, bytesMax = Infinity): RawRead {
   const opened = openPath(path)
   if (opened.state !== 'open') return opened
   using file = opened
   const { size } = file
   if (size > bytesMax) return { state: 'large', size }
-  const bytes = Buffer.allocUnsafeSlow(size) // not pooled: it may be handed to another thread whole
+  // a large one may be handed to another thread whole; memory of its own for each small one kept the collector busy
+  const bytes = size > POOLED_BYTES_MAX ? Buffer.allocUnsafeSlow(size) : Buffer.allocUnsafe(size)
   let filled = 0
   try {
     while (filled < size) {
