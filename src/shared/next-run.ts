@@ -1,6 +1,7 @@
 /**
  * Work that is good for all who asked for it before it began: whoever asks while it runs shares the next run with all
- * others who do.
+ * others who do. A run that fails fails for those who wait for the next one too: of what they ask for, it may have lost
+ * something, and a second run would not say so.
  */
 
 export class NextRun {
@@ -9,12 +10,15 @@ export class NextRun {
 
   constructor(private readonly work: () => Promise<void>) {}
 
-  /** Resolves when a run that began after this call has ended, rejects with what that run rejects with. */
+  /** Resolves when a run that began after this call has ended, rejects with what that run, or the one before it, rejects with. */
   ask(): Promise<void> {
     if (!this.#running) return this.#begin()
     return (this.#next ??= this.#running.then(
       () => this.#begin(),
-      () => this.#begin(),
+      (error: unknown) => {
+        this.#next = undefined
+        throw error
+      },
     ))
   }
 

@@ -43,6 +43,8 @@ interface Coming {
   ref?: ObjectRef
   /** Undefined: nobody expects it. */
   block?: IncomingBlock | undefined
+  /** Came, and were something else: once is damage, twice a sender who keeps our disk busy. */
+  readonly corrupt: Set<string>
 }
 
 export interface IntakeOptions {
@@ -75,7 +77,7 @@ export class ObjectIntake implements AsyncDisposable {
   readonly #fetchPlaces = new FetchPlaces()
   readonly #stop = new AbortController()
   /** Of the stream that is no answer to a question of ours. */
-  readonly #stream: Coming = { left: 0 }
+  readonly #stream: Coming = { left: 0, corrupt: new Set() }
   #fetchFailure: Error | undefined
   readonly #stored = { objects: 0, bytes: 0 }
   readonly #found = { objects: 0, bytes: 0 }
@@ -128,15 +130,20 @@ export class ObjectIntake implements AsyncDisposable {
     from.left -= part.byteLength
     from.block?.write(part)
     if (from.left > 0 || !from.block || !from.ref) return
-    return this.#whole(from.ref, from.block, partOf - ID_BYTES)
+    return this.#whole(from, { ref: from.ref, block: from.block, bytes: partOf - ID_BYTES })
   }
 
-  #whole(ref: ObjectRef, block: IncomingBlock, bytes: number): void | Promise<void> {
+  #whole(
+    { corrupt }: Coming,
+    { ref, block, bytes }: { readonly ref: ObjectRef; readonly block: IncomingBlock; readonly bytes: number },
+  ): void | Promise<void> {
     let putting: void | Promise<void>
     try {
       putting = block.end()
     } catch (error) {
       if (!(error instanceof NotWhatItsNameSays)) throw error
+      if (corrupt.has(ref.id)) throw broken('a block twice that is not what its name says')
+      corrupt.add(ref.id)
       this.#corrupt.add(ref.id)
       return
     }
@@ -225,7 +232,7 @@ export class ObjectIntake implements AsyncDisposable {
   }
 
   #answers(): (frame: Frame) => void | Promise<void> {
-    const coming: Coming = { left: 0 }
+    const coming: Coming = { left: 0, corrupt: new Set() }
     return frame => this.#answer(frame, coming)
   }
 

@@ -269,7 +269,7 @@ export class PrimaryClient implements AsyncDisposable {
     for await (const received of chunks) {
       for (const frame of framesIn(received)) {
         if (end) throw broken('frames after the end')
-        pace.progressed()
+        if (frame.partOf === undefined) pace.progressed() // of a part, its bytes count
         if (frame.type === FRAME.end) end = decodeEndFrame(frame.payload)
         else {
           if (!provesItself(frame.type))

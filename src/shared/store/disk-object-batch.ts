@@ -31,8 +31,8 @@ import {
 } from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { dirname } from 'node:path'
-import { systemCode } from '../errors.js'
-import { storeError, syncFd, syncFilesystem, syncPath } from './durable-file.js'
+import { BackupError, systemCode } from '../errors.js'
+import { failedSyncs, storeError, syncFd, syncFilesystem, syncPath } from './durable-file.js'
 import type { DiskObjectStore } from './disk-object-store.js'
 import { BlockVerifier } from './verify.js'
 import type { IncomingBlock, ObjectBatch, ObjectRef } from './object-store.js'
@@ -69,6 +69,8 @@ export class DiskObjectBatch implements ObjectBatch {
   /** Paths of objects that were there already; no more are noted than would be synced one by one. */
   #found: string[] = []
   #renamedInBulk = false
+  /** When the first object of those that are not durable was written. */
+  #failedSyncs = failedSyncs()
   #flushing: Promise<void> | undefined
   #failure: Error | undefined
 
@@ -97,8 +99,13 @@ export class DiskObjectBatch implements ObjectBatch {
         this.#append(file, part)
       },
       end: () => {
-        verifier.end()
         this.#coming.delete(file)
+        try {
+          verifier.end()
+        } catch (error) {
+          drop(file)
+          throw error
+        }
         this.#written.push(file)
         return this.#flushIfFull()
       },
@@ -144,7 +151,7 @@ export class DiskObjectBatch implements ObjectBatch {
         this.#startFlush()
         await this.#flushing
         this.#throwIfFailed()
-        await syncFilesystem(this.#store.storage) // the last renames, and what was found
+        await this.#sync() // the last renames, and what was found
         this.#renamedInBulk = false
         this.#found = []
       }
@@ -249,8 +256,14 @@ export class DiskObjectBatch implements ObjectBatch {
   async #flush(before: Promise<void> | undefined, batch: readonly Written[]): Promise<void> {
     await before
     this.#throwIfFailed()
-    if (batch.length > 0) await syncFilesystem(this.#store.storage)
+    if (batch.length > 0) await this.#sync()
     for (const file of batch) this.#place(file)
+  }
+
+  async #sync(): Promise<void> {
+    await syncFilesystem(this.#store.storage)
+    if (failedSyncs() === this.#failedSyncs) return
+    throw new BackupError('STORE_IO', 'make objects durable: a sync of the filesystem failed since they were written')
   }
 
   #place(file: Written): void {

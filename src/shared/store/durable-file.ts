@@ -78,6 +78,13 @@ const SYNC = ['/usr/bin/sync', '/bin/sync'].find(path => existsSync(path)) ?? 's
 
 /** By the path that was asked for. */
 const syncs = new Map<string, NextRun>()
+let syncFailures = 0
+
+/**
+ * How many syncs of a filesystem have failed in this thread. The kernel says once that it lost something, to whoever syncs
+ * first: what was written before that, by anybody, cannot be called durable by a later sync.
+ */
+export const failedSyncs = (): number => syncFailures
 
 /**
  * Everything written so far to the filesystem that holds `path` is durable when it resolves (syncfs(2) by coreutils). Who
@@ -95,11 +102,13 @@ function runSync(path: string): Promise<void> {
     const child = spawn(SYNC, ['-f', path], { stdio: ['ignore', 'ignore', 'pipe'], timeout: SYNC_MS_MAX })
     let stderr = ''
     child.stderr.on('data', (chunk: Buffer) => (stderr = (stderr + chunk.toString()).slice(-500)))
-    child.on('error', error =>
-      reject(new BackupError('STORE_IO', `run sync -f: ${error.message}`, {}, { cause: error })),
-    )
+    child.on('error', error => {
+      syncFailures += 1
+      reject(new BackupError('STORE_IO', `run sync -f: ${error.message}`, {}, { cause: error }))
+    })
     child.on('close', (code, signal) => {
       if (code === 0) return resolve()
+      syncFailures += 1
       const full = /No space left/.test(stderr)
       reject(new BackupError(full ? 'STORE_FULL' : 'STORE_IO', `sync -f ${path}: ${stderr.trim() || signal || code}`))
     })

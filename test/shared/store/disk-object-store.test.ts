@@ -15,6 +15,7 @@ import {
 import { dirname, join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
+import { syncFilesystem } from '../../../src/shared/store/durable-file.js'
 import { REPO, block, idOf } from '../../support/objects.js'
 import { SmallDisk, noSmallDisk } from '../../support/small-disk.js'
 import { OnDisk, failureOf, storeOrDiscard, temps } from './disk-support.js'
@@ -69,6 +70,35 @@ t.test('disk store: 64 MiB are stored on the way, so that memory and temp files 
   await batch.commit(signal())
   t.equal(await countWhole(disk.store, objects), 17)
   t.strictSame(temps(disk.store), [])
+})
+
+t.test(
+  'disk store: of a block in parts that was another nothing is left at once, not only when its batch ends',
+  async t => {
+    using disk = new OnDisk()
+    const batch = disk.store.openBatch()
+    const [wanted, other] = [block('wanted'), block('other')]
+    for (let n = 0; n < 3; n++) {
+      const coming = batch.begin(wanted.ref)
+      coming.write(other.bytes)
+      t.throws(() => coming.end(), { name: 'NotWhatItsNameSays' })
+      t.strictSame(temps(disk.store), [])
+    }
+    await batch.put(other)
+    await batch.commit(signal())
+    t.strictSame(await listed(disk.store), [other.ref.id])
+  },
+)
+
+t.test('disk store: what was written before any sync failed is not called durable by a later one', async t => {
+  using disk = new OnDisk()
+  const batch = disk.store.openBatch()
+  for (const object of blocks(60)) await batch.put(object)
+  await t.rejects(syncFilesystem(join(disk.store.storage, 'no such directory')), { code: 'STORE_IO' })
+  await t.rejects(batch.commit(signal()), { code: 'STORE_IO', message: /failed since they were written/ })
+  t.strictSame(await listed(disk.store), [])
+  await store(disk.store, ...blocks(60))
+  t.equal(await countWhole(disk.store, blocks(60)), 60, 'the next attempt writes all anew')
 })
 
 t.test('disk store: never more than two full batches of temp files wait', async t => {
