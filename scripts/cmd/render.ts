@@ -140,7 +140,7 @@ function renderPromotion({ promotion, counts }: StatusReport, verbose: boolean):
     tablesAt === null
       ? 'there is no whole dump: users, groups and shares would be lost'
       : `users, groups and shares would be of ${dateTime(tablesAt)}`
-  return [`promote --check: nothing would stop it; ${libraries}; ${tables}`]
+  return [`promote --check: nothing that is known here would stop it; ${libraries}; ${tables}`]
 }
 
 const dateTime = (at: number): string => (at > MAX_DATE_MS ? 'at an unknown time' : new Date(at).toISOString())

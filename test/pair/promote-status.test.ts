@@ -21,7 +21,7 @@ t.test(
 
     t.equal(
       await quoted(pair, '--verbose'),
-      'promote --check: nothing would stop it; all 1 libraries are here as the primary was last known to have them; there is no whole dump: users, groups and shares would be lost',
+      'promote --check: nothing that is known here would stop it; all 1 libraries are here as the primary was last known to have them; there is no whole dump: users, groups and shares would be lost',
     )
     t.equal(await quoted(pair), 'no such line', 'that all is well is said only where all is shown')
     await runCommand(pair, 'dumps', 'now')

@@ -8,12 +8,13 @@ import { aborted, startLoop } from '../../shared/lifecycle.js'
 import { nextStep } from '../../shared/next-step.js'
 import { Bell, backoffMs } from '../../shared/timing.js'
 import { newestWhole } from '../dumps/dump-store.js'
-import { WHY_FIRST } from './archive-layout.js'
+import { WHY_FIRST, readRun, runNumbers } from './archive-layout.js'
 import { Archive, runsBegun } from './archive.js'
 import { letGo } from './let-go.js'
 import { takeBinlog } from './take-binlog.js'
 import type { Log } from '../../shared/log.js'
 import type { BinlogGap, BinlogStatus } from '../../shared/wire/control-messages.js'
+import type { Dump } from '../dumps/dump-manifest.js'
 import type { DumpStore } from '../dumps/dump-store.js'
 import type { Reached } from './archive-layout.js'
 import type { BinlogSource } from './take-binlog.js'
@@ -97,6 +98,8 @@ export class ArchiveDuty implements AsyncDisposable {
         .filter(({ why, began }) => why !== WHY_FIRST && began > (dump?.askedAt ?? -Infinity))
         .slice(-GAPS_SHOWN_MAX)
         .map(({ began, why }) => ({ at: began, why }))
+      if (gaps.length === 0 && dump && since !== null && this.#beginsAfter(dump))
+        gaps = [{ at: since, why: 'it begins after the newest dump' }]
     } catch (error) {
       problem ??= asBackupError(error)
     }
@@ -110,6 +113,14 @@ export class ArchiveDuty implements AsyncDisposable {
       gaps,
       problem: problem ? { code: problem.code, message: problem.message, nextStep: nextStep(problem.code) } : null,
     }
+  }
+
+  /** Switched on, or its directory lost, since that dump was taken. */
+  #beginsAfter({ position }: Dump): boolean {
+    const { stateDir } = this.#options
+    const run = runNumbers(stateDir).at(-1)
+    const files = run === undefined ? [] : (readRun(stateDir, run)?.files ?? [])
+    return position !== null && files.length > 0 && !files.some(({ name }) => name === position.file)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

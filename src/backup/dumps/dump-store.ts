@@ -70,7 +70,7 @@ export class DumpStore {
     this.dir = join(stateDir, DIRECTORY)
   }
 
-  /** For the daemon, before it begins: makes the directory, and removes what was under way when it ended. */
+  /** For the daemon, while it takes no dump: makes the directory, and removes what was under way when that ended. */
   prepare(): void {
     makeDirectory(this.dir, 0o700)
     for (const name of readdirSync(this.dir)) {
@@ -233,7 +233,7 @@ export class DumpStore {
 function isLeftOver(name: string): boolean {
   if (OURS_UNDER_WAY.test(name)) return true
   const pid = THEIRS_UNDER_WAY.exec(name)?.[1]
-  return pid !== undefined && !isAlive(Number(pid))
+  return pid !== undefined && (Number(pid) === process.pid || !isAlive(Number(pid)))
 }
 
 function isAlive(pid: number): boolean {

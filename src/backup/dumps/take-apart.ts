@@ -5,6 +5,7 @@
 
 import { Worker } from 'node:worker_threads'
 import { BackupError } from '../../shared/errors.js'
+import { DumpStore } from './dump-store.js'
 import type { ErrorCode } from '../../shared/errors.js'
 import type { PrimaryAddress } from '../sync/primary-client.js'
 import type { Dump } from './dump-manifest.js'
@@ -41,9 +42,13 @@ export const takeApart =
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB_MAX },
     })
     let late: NodeJS.Timeout | undefined
+    let wasEnded = false
     const abort = () => {
       worker.postMessage(ABORT)
-      late = setTimeout(() => void worker.terminate(), STOP_MS_MAX)
+      late = setTimeout(() => {
+        wasEnded = true
+        void worker.terminate()
+      }, STOP_MS_MAX)
     }
     signal.addEventListener('abort', abort, { once: true })
     try {
@@ -54,6 +59,7 @@ export const takeApart =
       signal.removeEventListener('abort', abort)
       clearTimeout(late)
       await worker.terminate()
+      if (wasEnded) new DumpStore(stateDir).prepare() // it could remove nothing itself
     }
   }
 

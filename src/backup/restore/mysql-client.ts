@@ -17,11 +17,16 @@ import type { MysqlAccess } from '../../shared/mysql-options.js'
 
 const CLIENTS = ['mariadb', 'mysql']
 const SAID_MAX = 4_000
+const LOCK = 'seaf-backup tables'
+/** For what a client that was left behind needs to end: it has the rest of a pipe. */
+const ALONE_SECONDS_MAX = 60
 /**
  * When we are killed, a client of ours goes on with what it was given: whoever comes next waits until it has ended, or its
- * statements would fall among ours. The server lets go of the lock with the connection.
+ * statements would fall among ours. The server lets go of the lock with the connection, when it notices its end. Without
+ * the lock the statement fails, by two rows where one may be, and the client ends.
  */
-const ALONE = "DO GET_LOCK('seaf-backup tables', 86400);\n"
+const ALONE = `SET @alone = IF(GET_LOCK('${LOCK}', ${ALONE_SECONDS_MAX}) = 1, 1, (SELECT 1 UNION SELECT 2));\n`
+const NOT_ALONE = /^ERROR 1242 \(21000\) at line 1\b/m
 /** Of an answer; what is longer is cut at its beginning. */
 const ANSWER_MAX = 1_000_000
 
@@ -78,6 +83,7 @@ export class MysqlClient implements Disposable {
       signal.throwIfAborted()
       if (fed instanceof BackupError || isAbort(fed)) throw fed as Error
       if (code === 0 && fed === undefined) return said.stdout
+      if (NOT_ALONE.test(said.stderr)) throw this.#notAlone()
       const why =
         said.stderr.trim().split('\n').join('; ') || (fed === undefined ? `it ended with ${code}` : reason(fed))
       throw new BackupError('RESTORE_FAILED', `run ${this.#program} for ${where(this.server)}: ${why}`)
@@ -86,6 +92,12 @@ export class MysqlClient implements Disposable {
       kill()
       await ended
     }
+  }
+
+  #notAlone(): BackupError {
+    const nextStep = `see which connection has it, SELECT IS_USED_LOCK('${LOCK}'), and wait for its end or KILL it`
+    const why = `for ${ALONE_SECONDS_MAX} s another restore or promotion has been writing there, or a connection of one that was killed is still open`
+    return new BackupError('RESTORE_FAILED', `write to ${where(this.server)}: ${why}`, { nextStep })
   }
 }
 

@@ -42,6 +42,7 @@ async function countTables(
   // MariaDB's bound of a statement, and what keeps MySQL 8 from remembering yesterday's times: each knows one of them
   for (const set of [`max_statement_time = ${TABLE_MS_MAX / 1000}`, 'information_schema_stats_expiry = 0'])
     await ask(`SET SESSION ${set}`).catch(() => {})
+  await ask("SET SESSION time_zone = '+00:00'") // in others an hour comes twice, or never
   await ask('START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY')
   const tables = await ask(
     `SELECT table_schema, table_name, TIMESTAMPDIFF(SECOND, update_time, NOW()) FROM information_schema.tables

@@ -21,7 +21,6 @@ export function countSqlite(files: readonly { readonly name: string; readonly pa
 
 function countFile(database: string, path: string): CountedTable[] {
   const isLarge = statSync(path).size > SQLITE_BYTES_MAX
-  const unchangedForMs = Math.max(0, Math.round(Date.now() - Math.max(changedAt(path), changedAt(`${path}-wal`))))
   const db = new Database(path, { readonly: true, fileMustExist: true })
   try {
     const tables = db
@@ -33,7 +32,10 @@ function countFile(database: string, path: string): CountedTable[] {
         .prepare(`SELECT COUNT(*) FROM "${table.replaceAll('"', '""')}"`)
         .pluck()
         .get() as number
-    return tables.map(table => ({ database, table, rows: isLarge ? null : countOf(table), unchangedForMs }))
+    const counted = tables.map(table => ({ database, table, rows: isLarge ? null : countOf(table) }))
+    // looked at after counting: what changed meanwhile may have been counted
+    const unchangedForMs = Math.max(0, Math.round(Date.now() - Math.max(changedAt(path), changedAt(`${path}-wal`))))
+    return counted.map(table => ({ ...table, unchangedForMs }))
   } finally {
     db.close()
   }

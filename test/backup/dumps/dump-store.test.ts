@@ -67,7 +67,7 @@ t.test('dumps: what a killed daemon left is removed at its next start, and nothi
   for (const name of ['.incoming-20261121T150000Z', '.removing-x', '.reading-y-4194300', '.using-z-4194300'])
     await mkdir(join(store.dir, name, 'z'), { recursive: true })
   await mkdir(join(store.dir, 'somebody-elses'))
-  const living = `.reading-w-${process.pid}`
+  const living = `.reading-w-${process.ppid}`
   await mkdir(join(store.dir, living))
 
   store.prepare()

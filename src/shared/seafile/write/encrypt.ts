@@ -124,11 +124,11 @@ export function openFileKey(repo: RepoId, encryption: Encryption, password: stri
 /**
  * As `openFileKey`, also where a password hash stands in place of the magic (Seafile 11 and newer): that one decides
  * who may try, the key is wrapped as ever. A wrong password then does not unwrap it, but for one in some hundreds, which
- * decrypts no block; of version 1, which wraps nothing, any password gives a key.
+ * decrypts no block. Version 1 wraps nothing, and any password would give a key: BAD_REQUEST without a magic.
  */
 export function tryFileKey(repo: RepoId, encryption: Encryption, password: string): FileKey {
   const { magic, pwdHash, version } = encryption
-  if (magic !== null || pwdHash === null) return openFileKey(repo, encryption, password)
+  if (magic !== null || pwdHash === null || version === 1) return openFileKey(repo, encryption, password)
   wayOf(repo, encryption)
   try {
     return unwrapped(repo, encryption, password)
