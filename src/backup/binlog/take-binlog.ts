@@ -71,7 +71,7 @@ interface Asking {
 
 async function ask({ source, archive, now }: TakingBinlog, asking: Asking, signal: AbortSignal): Promise<Answered> {
   const { from } = asking
-  await using intake = new Intake(archive, asking, now())
+  await using intake = new Intake(archive, asking, now)
   try {
     const request = { from: from?.position ?? null, bytes: ANSWER_BYTES_MAX }
     await source.binlog(request, frame => intake.take(frame), signal)
@@ -95,13 +95,18 @@ class Intake implements AsyncDisposable {
   #log: IncomingLog | undefined
   #gap: Gap | null = null
   #bytes = 0
+  readonly #asked: number
+  /** When the answer began. */
+  #heard: number
 
   constructor(
     private readonly archive: Archive,
     private readonly asking: Asking,
-    /** When it was asked, Unix ms. */
-    private readonly at: number,
-  ) {}
+    /** Unix ms. */
+    private readonly now: () => number,
+  ) {
+    this.#asked = this.#heard = now()
+  }
 
   take({ type, payload }: Frame): void | Promise<void> {
     switch (type) {
@@ -109,6 +114,7 @@ class Intake implements AsyncDisposable {
         return
       case FRAME.binlog:
         if (this.#header) throw broken('a second beginning of a binlog')
+        this.#heard = this.now()
         this.#header = decodeBinlogHeader(payload)
         return this.#begin(this.#header)
       case FRAME.logFile:
@@ -126,7 +132,7 @@ class Intake implements AsyncDisposable {
     if (!header) throw broken('a binlog without its beginning')
     const { atEnd, serverTime } = header
     if (this.#gap !== null) return { atEnd: false, bytes: 0, gap: this.#gap }
-    await this.#log?.complete({ serverTime, at: this.at }, atEnd)
+    await this.#log?.complete({ serverTime, at: this.#at(serverTime) }, atEnd)
     return { atEnd, bytes: this.#bytes, gap: null }
   }
 
@@ -134,12 +140,20 @@ class Intake implements AsyncDisposable {
     await this.#log?.[Symbol.asyncDispose]()
   }
 
+  /**
+   * When it was `serverTime`, by our clock: somewhere between the request and the answer. However long that was, it is no
+   * difference of the clocks; only what lies beyond is.
+   */
+  #at(serverTime: number): number {
+    return Math.min(Math.max(serverTime, this.#asked), this.#heard)
+  }
+
   async #begin(header: BinlogHeader): Promise<void> {
     const { from, gap } = this.asking
     this.#gap = from && whyApart(from, header)
     if (this.#gap !== null) return
     if (header.lost !== null) throw broken('a binlog that is lost, and was asked for from nowhere')
-    this.#log = await this.archive.receive(header.server, this.at, gap && `${GAP}${gap.why}`)
+    this.#log = await this.archive.receive(header.server, this.#asked, gap && `${GAP}${gap.why}`)
   }
 
   /** A run that begins before the place that cannot be read would only come to it again, and the next one too. */

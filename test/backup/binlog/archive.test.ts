@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { Archive } from '../../../src/backup/binlog/archive.js'
+import { skewOf } from '../../../src/backup/binlog/coverage.js'
 import { filePath, readArchive, reachedPath, runDir } from '../../../src/backup/binlog/archive-layout.js'
 import { takeBinlog } from '../../../src/backup/binlog/take-binlog.js'
 import { BackupError } from '../../../src/shared/errors.js'
@@ -103,6 +104,38 @@ t.test('archive: while more is to come, no later time is promised than before', 
   await take(archive, sourceOf([onward({ atEnd: false, serverTime: created + 300_000 }), logged(next)]))
   t.equal(readArchive(stateDir)[0]?.reached?.serverTime, created)
 })
+
+t.test(
+  'archive: however long an answer takes, only what lies outside of that time is a skew of the clocks',
+  async t => {
+    const ASKED = 1_700_000_200_000
+    const HEARD = ASKED + 9_000
+    const TIMES = [
+      { what: 'read at once, and long on its way', serverTime: ASKED + 100, skewMs: 0 },
+      { what: 'read after nine seconds', serverTime: HEARD, skewMs: 0 },
+      { what: 'by a clock half a second ahead', serverTime: HEARD + 500, skewMs: 0 },
+      { what: 'by a clock an hour ahead', serverTime: HEARD + 3_600_000, skewMs: 3_600_000 },
+      { what: 'by a clock an hour behind', serverTime: ASKED - 3_600_000, skewMs: -3_600_000 },
+    ]
+    for (const { what, serverTime, skewMs } of TIMES) {
+      const stateDir = await scratch(t)
+      let now = ASKED
+      const source: BinlogSource = {
+        async binlog(_request, onFrame) {
+          now = HEARD
+          for (const frame of [header({ serverTime }), file(NAME), logged(FILE)]) {
+            await onFrame(frame)
+            now += 60_000 // a slow line
+          }
+        },
+      }
+      await takeBinlog({ source, archive: opened(stateDir), now: () => now }, never)
+      const [run] = readArchive(stateDir)
+      t.equal(run?.began, ASKED, 'a run has begun when it was asked for')
+      t.equal(run?.reached && skewOf(run.reached), skewMs, what)
+    }
+  },
+)
 
 const BROKEN: Record<string, readonly (Frame | Error)[]> = {
   'that breaks off': [onward(), logged(next.subarray(0, 500)), new BackupError('PRIMARY_UNREACHABLE', 'cut')],
