@@ -43,6 +43,9 @@ const UNREADABLE = 1236
 const AS_REPLICA =
   "SET @mariadb_slave_capability = 4, @master_binlog_checksum = 'CRC32', @source_binlog_checksum = 'CRC32'"
 
+/** Unix microseconds. A local time would be two moments in the hour that comes twice. */
+const TIME = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3))"
+
 export function sqliteHasNone(): ReadBinlog {
   return async () => {
     throw new BackupError('BINLOG_UNAVAILABLE', 'read the binlog: SQLite keeps none; dumps are the granularity')
@@ -73,11 +76,24 @@ function coded(config: MysqlConfig, error: unknown): unknown {
   return mysqlError(config, error)
 }
 
-/** An encrypted log is sent without the event that says so: what comes has a hole. MySQL encrypts below its positions. */
+/**
+ * An encrypted log is sent without the event that says so: what comes has a hole. MySQL encrypts below its positions.
+ * What a filter leaves out shows nowhere; and by the default database it leaves out statements of any other, too.
+ */
 async function expectWholeEvents(control: BinlogControl): Promise<void> {
   const [, encrypted] = await control.row("SHOW GLOBAL VARIABLES LIKE 'encrypt_binlog'")
-  if (encrypted !== 'ON') return
-  throw new BinlogUnavailable(`the server encrypts its binary log; ${PURPOSE} set encrypt_binlog = OFF`)
+  if (encrypted === 'ON')
+    throw new BinlogUnavailable(`the server encrypts its binary log; ${PURPOSE} set encrypt_binlog = OFF`)
+  const { only, without } = await control.filters()
+  const names = [
+    ...(only === '' ? [] : [`binlog_do_db (${only})`]),
+    ...(without === '' ? [] : [`binlog_ignore_db (${without})`]),
+  ].join(' and ')
+  if (names === '') return
+  throw new BinlogUnavailable(
+    `the server leaves databases out of its binary log by ${names.slice(0, REASON_MAX)}; ${PURPOSE} remove that from ` +
+      'its configuration, and then take a dump',
+  )
 }
 
 interface Reading {
@@ -88,9 +104,9 @@ interface Reading {
 
 async function read(reading: Reading, { from, bytes }: BinlogRequest, signal: AbortSignal): Promise<BinlogAnswer> {
   const { control } = reading
-  const [version, id, seconds] = await control.row('SELECT VERSION(), @@server_id, UNIX_TIMESTAMP(NOW(3))')
+  const [version, id, micros] = await control.row(`SELECT VERSION(), @@server_id, ${TIME}`)
   const server = { version: String(version), id: Number(id) }
-  const serverTime = Math.round(1000 * Number(seconds))
+  const serverTime = Math.floor(Number(micros) / 1000)
   const files = await control.files() // later than the time: all of that time lies before the end that they show
   const last = files.at(-1)
   if (!last || !isLogName(last.file)) throw new Error('the server lists no file of its binary log')

@@ -73,6 +73,15 @@ export class BinlogControl implements AsyncDisposable {
     }))
   }
 
+  /** Which databases alone are logged, and which are not, as the server lists them; empty: there is no such list. */
+  async filters(): Promise<{ readonly only: string; readonly without: string }> {
+    const [, , only, without] = await this.row('SHOW MASTER STATUS').catch((error: unknown) => {
+      if (systemCode(error) !== 'ER_PARSE_ERROR') throw error
+      return this.row('SHOW BINARY LOG STATUS') // MySQL since 8.4, which does not know the old name
+    })
+    return { only: String(only ?? ''), without: String(without ?? '') }
+  }
+
   /** The first row of the answer. */
   async row(sql: string): Promise<unknown[]> {
     return (await ask(this.connection, sql))[0] ?? []

@@ -1,10 +1,12 @@
 /** The agent reads the server's binlog: the file's own bytes, in bounded pieces, over connections that do not stay. */
 
+import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import t from 'tap'
 import { binlogOf, sqliteHasNone } from '../../../src/primary/binlog/read-binlog.js'
 import { ANSWER_BYTES_MAX } from '../../../src/shared/wire/binlog-messages.js'
 import { BINLOG_ARGS, closed, serversFiles } from '../../support/binlog.js'
+import { binlogEnd } from '../../support/binlog-archive.js'
 import { mariadbInstalled, startMariadb } from '../../support/mariadb.js'
 import { mysqlConfig } from '../../support/sides.js'
 import type { Test } from 'tap'
@@ -156,6 +158,40 @@ t.test('read binlog: a log that the server encrypts would come with holes, and i
     code: 'BINLOG_UNAVAILABLE',
     message: /set encrypt_binlog = OFF/,
   })
+})
+
+for (const [filter, said] of [
+  ['--binlog-do-db=seafile_db', /leaves databases out .*binlog_do_db \(seafile_db\)/],
+  ['--binlog-ignore-db=ccnet_db', /leaves databases out .*binlog_ignore_db \(ccnet_db\)/],
+] as const) {
+  t.test(
+    `read binlog: with ${filter} changes would be missing that nobody misses, and it is refused`,
+    { skip },
+    async t => {
+      const { server, read } = await prepared(t, [filter])
+      const end = await binlogEnd(server)
+      for (const from of [null, end]) {
+        await t.rejects(read({ from, bytes: 1 }, never), { code: 'BINLOG_UNAVAILABLE', message: said })
+      }
+    },
+  )
+}
+
+t.test("read binlog: in the hour that comes twice, the server's clock is still one", { skip }, async t => {
+  const { server, config } = await prepared(t)
+  const zone = spawnSync('mariadb-tzinfo-to-sql', ['/usr/share/zoneinfo/Europe/Berlin', 'Europe/Berlin'])
+  await server.query(
+    `${zone.stdout.toString()};
+    CREATE USER plain@localhost IDENTIFIED BY 'pw-1'; GRANT SELECT ON *.* TO plain@localhost;
+    GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO plain@localhost`,
+    'mysql',
+  )
+  const read = binlogOf({ ...config, user: 'plain', password: 'pw-1' })
+  for (const second of [Date.UTC(2025, 9, 26, 0, 30) / 1000, Date.UTC(2025, 9, 26, 1, 30) / 1000]) {
+    await server.query(`SET GLOBAL init_connect = "SET time_zone = 'Europe/Berlin', timestamp = ${second}.25"`)
+    const { header } = await read({ from: null, bytes: 1 }, never)
+    t.equal(header.serverTime, second * 1000 + 250)
+  }
 })
 
 t.test('read binlog: what is missing is named, with what gives it', { skip }, async t => {
