@@ -10,9 +10,10 @@ import { limit } from '../../shared/limit.js'
 import { BinlogBroken } from '../../shared/binlog-events.js'
 import { mysqlError } from '../../shared/catalog/mysql-errors.js'
 import { isLogName } from '../../shared/wire/binlog-messages.js'
-import { BinlogControl, BinlogUnavailable, connectionOptions, refused } from '../changes/binlog-access.js'
+import { BinlogControl, BinlogUnavailable, connectionOptions, hangUp, refused } from '../changes/binlog-access.js'
 import { isBefore } from '../changes/binlog-position.js'
 import { dumpBinlog } from './dump-command.js'
+import { LastEnd } from './last-end.js'
 import { Slice } from './slice.js'
 import type { Connection } from 'mysql2'
 import type { MysqlConfig } from '../../shared/catalog/database-config.js'
@@ -55,11 +56,12 @@ export function sqliteHasNone(): ReadBinlog {
 /** One at a time, under one id: the server ends one of before that is still open, as of a request that was given up. */
 export function binlogOf(config: MysqlConfig, serverId = randomInt(SERVER_ID.min, SERVER_ID.max)): ReadBinlog {
   const inTurn = limit(1)
+  const lastEnd = new LastEnd()
   const readNow = async (asked: BinlogRequest, signal: AbortSignal): Promise<BinlogAnswer> => {
     try {
       await using control = await BinlogControl.open(config, PURPOSE)
       await expectWholeEvents(control)
-      return await read({ config, control, serverId }, asked, signal)
+      return await read({ config, control, serverId, lastEnd }, asked, signal)
     } catch (error) {
       throw coded(config, error)
     }
@@ -100,10 +102,11 @@ interface Reading {
   readonly config: MysqlConfig
   readonly control: BinlogControl
   readonly serverId: number
+  readonly lastEnd: LastEnd
 }
 
 async function read(reading: Reading, { from, bytes }: BinlogRequest, signal: AbortSignal): Promise<BinlogAnswer> {
-  const { control } = reading
+  const { control, lastEnd } = reading
   const [version, id, micros] = await control.row(`SELECT VERSION(), @@server_id, ${TIME}`)
   const server = { version: String(version), id: Number(id) }
   const serverTime = Math.floor(Number(micros) / 1000)
@@ -116,12 +119,16 @@ async function read(reading: Reading, { from, bytes }: BinlogRequest, signal: Ab
     pieces,
   })
   if (lost) return answer({ lost, atEnd: false, format: null }, [])
+  const unchanged = from && lastEnd.formatAt(from, { file: last.file, offset: last.size })
+  if (unchanged) return answer({ lost: null, atEnd: true, format: unchanged }, [])
+  lastEnd.forget()
   const start = from ?? { file: last.file, offset: FIRST_EVENT_AT }
   const slice = new Slice(start, bytes)
   const unreadable = await fill(slice, start, { ...reading, isMariadb: /mariadb/i.test(server.version) }, signal)
   if (unreadable !== undefined && from) return answer({ lost: unreadable, atEnd: false, format: slice.format }, [])
   if (unreadable !== undefined) throw new BinlogUnavailable(unreadable)
   const pieces = slice.end()
+  lastEnd.note(slice.position, slice.position.file === start.file ? slice.format : null)
   const atEnd = !isBefore(slice.position, { file: last.file, offset: last.size })
   return answer({ lost: null, atEnd, format: slice.format }, pieces)
 }
@@ -147,8 +154,9 @@ async function fill(
 ): Promise<string | undefined> {
   const connection = createConnection(connectionOptions(config))
   const patience = AbortSignal.timeout(READ_MS_MAX)
+  let isOver = false
   try {
-    await Promise.race([
+    isOver = await Promise.race([
       untilFull(connection, slice, { from, serverId, isMariadb }),
       brokenLine(connection),
       endOf(signal),
@@ -161,24 +169,26 @@ async function fill(
     if (patience.aborted && !signal.aborted) throw new Error(`it sent nothing whole within ${READ_MS_MAX / 1000} s`)
     throw error
   } finally {
-    connection.destroy()
+    if (isOver) await hangUp(connection.promise())
+    else connection.destroy()
   }
 }
 
+/** True: all that there is was read, and the server sends no more. */
 async function untilFull(
   connection: Connection,
   slice: Slice,
   options: { readonly from: BinlogPosition; readonly serverId: number; readonly isMariadb: boolean },
-): Promise<void> {
+): Promise<boolean> {
   await new Promise<void>((resolve, reject) =>
     connection.query(AS_REPLICA, error => (error ? reject(error) : resolve())),
   )
-  await new Promise<void>((resolve, reject) => {
+  return await new Promise<boolean>((resolve, reject) => {
     dumpBinlog(connection, options, event => {
       if (slice.isFull) return
       slice.take(event)
-      if (slice.isFull) resolve()
-    }).then(resolve, reject)
+      if (slice.isFull) resolve(false)
+    }).then(() => resolve(true), reject)
   })
 }
 

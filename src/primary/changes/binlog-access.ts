@@ -15,6 +15,7 @@ import type { BinlogPosition } from './binlog-position.js'
 const CONNECT_MS_MAX = 10_000
 /** A server that stalls for longer is as good as gone: the connection is given up and made anew. */
 const ANSWER_MS_MAX = 10_000
+const GOODBYE_MS_MAX = 1_000
 
 const TOLD_AT_ONCE = 'to be told of changes at once'
 /** MySQL counts it in the size of an encrypted file, and in no position. */
@@ -59,7 +60,7 @@ export class BinlogControl implements AsyncDisposable {
       await expectReadableTransactions(connection, purpose)
       return new BinlogControl(connection, String(format).toUpperCase())
     } catch (error) {
-      await connection.end().catch(() => connection.destroy())
+      await hangUp(connection)
       throw error
     }
   }
@@ -94,8 +95,21 @@ export class BinlogControl implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.connection.destroy()
+    await hangUp(this.connection)
   }
+}
+
+/** Servers count and log who leaves without a word. One that does not listen any more is left all the same. */
+export function hangUp(connection: Connection): Promise<void> {
+  return new Promise(resolve => {
+    const leave = () => {
+      clearTimeout(patience)
+      connection.destroy()
+      resolve()
+    }
+    const patience = setTimeout(leave, GOODBYE_MS_MAX)
+    connection.end().then(leave, leave)
+  })
 }
 
 async function ask(connection: Connection, sql: string): Promise<unknown[][]> {

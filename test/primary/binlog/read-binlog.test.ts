@@ -1,6 +1,7 @@
 /** The agent reads the server's binlog: the file's own bytes, in bounded pieces, over connections that do not stay. */
 
 import { spawnSync } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { binlogOf, sqliteHasNone } from '../../../src/primary/binlog/read-binlog.js'
@@ -139,6 +140,38 @@ t.test('read binlog: no connection stays, and one that follows the log is let be
     )
   while (left !== '' && Date.now() < deadline)
   t.equal(left, '')
+})
+
+t.test('read binlog: while nothing new is logged, the server has nothing to note', { skip }, async t => {
+  const { server, read } = await prepared(t, ['--general-log', '--general-log-file=general.log'])
+  const dumps = async () =>
+    (await readFile(join(server.dir, 'data', 'general.log'), 'utf8')).split('Binlog Dump').length
+  const aborted = () => server.query("SHOW GLOBAL STATUS LIKE 'Aborted_clients'")
+  const before = await aborted()
+  const files = new Files()
+  let from = files.take(await read({ from: null, bytes: ANSWER_BYTES_MAX }, never))
+  const first = await read({ from, bytes: ANSWER_BYTES_MAX }, never)
+  const asked = await dumps()
+
+  for (let n = 0; n < 5; n++) {
+    const { header, pieces } = await read({ from, bytes: ANSWER_BYTES_MAX }, never)
+    t.match(header, { lost: null, atEnd: true, format: first.header.format as Buffer })
+    t.ok(header.serverTime >= first.header.serverTime)
+    t.strictSame(pieces, [])
+  }
+  t.equal(await dumps(), asked, 'the log was not opened again')
+
+  const size = from.offset
+  for (const statement of ["INSERT INTO t VALUES (1, 'x')", 'FLUSH BINARY LOGS', "INSERT INTO t VALUES (2, 'x')"]) {
+    await server.query(statement, 'seafile_db')
+    const answer = await read({ from, bytes: ANSWER_BYTES_MAX }, never)
+    from = files.take({ ...answer, pieces: [from.file, files.bytes.get(from.file) as Buffer, ...answer.pieces] })
+    t.match(answer.header, { lost: null, atEnd: true })
+  }
+  t.equal(await aborted(), before, 'nobody left without a word')
+  t.ok(from.file === 'mysql-bin.000002' && (files.bytes.get('mysql-bin.000001')?.byteLength ?? 0) > size)
+  const theirs = await serversFiles(server)
+  for (const [name, ours] of files.bytes) t.ok(ours.equals(closed(theirs.get(name) as Buffer)), name)
 })
 
 t.test('read binlog: whoever hangs up is not waited for', { skip }, async t => {
