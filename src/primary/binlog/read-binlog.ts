@@ -14,7 +14,7 @@ import { BinlogControl, BinlogUnavailable, connectionOptions, hangUp, refused } 
 import { isBefore } from '../changes/binlog-position.js'
 import { dumpBinlog } from './dump-command.js'
 import { LastEnd } from './last-end.js'
-import { Slice } from './slice.js'
+import { BeyondReach, Slice } from './slice.js'
 import type { Connection } from 'mysql2'
 import type { MysqlConfig } from '../../shared/catalog/database-config.js'
 import type { BinlogHeader, BinlogRequest } from '../../shared/wire/binlog-messages.js'
@@ -164,6 +164,7 @@ async function fill(
     ])
     return undefined
   } catch (error) {
+    if (error instanceof BeyondReach) return error.message
     if (error instanceof BinlogBroken || (error as { errno?: unknown }).errno === UNREADABLE)
       return `the server cannot read it from ${from.file} at ${from.offset}: ${reason(error).slice(0, REASON_MAX)}`
     if (patience.aborted && !signal.aborted) throw new Error(`it sent nothing whole within ${READ_MS_MAX / 1000} s`)

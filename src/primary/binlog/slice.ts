@@ -18,10 +18,17 @@ export type Piece = string | Buffer
 
 /** Small events are gathered: a million buffers would be more than what is in them. */
 const GATHERED_BYTES = 256 * 1024
-/** A position can only be asked for below it; beyond, a file is read to its end at once. */
+/** A position can only be asked for below it; beyond, a file is read to its end at once: */
 const ASKABLE_BYTES = 2 ** 32
+/** and so much of it is held. */
+const BEYOND_BYTES_MAX = 64 * 1024 * 1024
 const CRC_BYTES = 4
 const ROTATE_NAME_AT = EVENT_HEADER_BYTES + 8
+
+/** More of a file lies where nobody can ask for it than can be held. */
+export class BeyondReach extends Error {
+  override readonly name = 'BeyondReach'
+}
 
 export class Slice {
   readonly pieces: Piece[] = []
@@ -50,7 +57,7 @@ export class Slice {
     return this.#bytes >= this.bytesMax && this.position.offset < ASKABLE_BYTES
   }
 
-  /** Throws BinlogBroken for what cannot be in a file there. */
+  /** Throws BinlogBroken for what cannot be in a file there; BeyondReach. */
   take(event: Buffer): void {
     if (event.byteLength < EVENT_HEADER_BYTES) throw new BinlogBroken('an event that is too short')
     const header = eventHeader(event)
@@ -91,6 +98,8 @@ export class Slice {
 
   #add(reader: BinlogReader, bytes: Buffer): void {
     reader.push(bytes)
+    if (reader.offset > ASKABLE_BYTES + BEYOND_BYTES_MAX)
+      throw new BeyondReach(`${this.#file} is longer than 4 GiB, and no replica can read it beyond in pieces`)
     this.#bytes += bytes.byteLength
     if (bytes.byteLength > this.#room.byteLength - this.#used) this.#flush()
     if (bytes.byteLength > GATHERED_BYTES) return void this.pieces.push(bytes)
