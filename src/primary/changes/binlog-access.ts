@@ -83,9 +83,9 @@ export class BinlogControl implements AsyncDisposable {
     return { only: String(only ?? ''), without: String(without ?? '') }
   }
 
-  /** The first row of the answer. */
-  async row(sql: string): Promise<unknown[]> {
-    return (await ask(this.connection, sql))[0] ?? []
+  /** The first row of the answer. `values` for each `?`; a list becomes one of SQL. */
+  async row(sql: string, values: readonly unknown[] = []): Promise<unknown[]> {
+    return (await ask(this.connection, sql, values))[0] ?? []
   }
 
   async end(): Promise<BinlogPosition> {
@@ -112,8 +112,8 @@ export function hangUp(connection: Connection): Promise<void> {
   })
 }
 
-async function ask(connection: Connection, sql: string): Promise<unknown[][]> {
-  const [rows] = await connection.query({ sql, timeout: ANSWER_MS_MAX })
+async function ask(connection: Connection, sql: string, values: readonly unknown[] = []): Promise<unknown[][]> {
+  const [rows] = await connection.query({ sql, values: [...values], timeout: ANSWER_MS_MAX })
   return rows as unknown[][]
 }
 

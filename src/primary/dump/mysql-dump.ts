@@ -50,7 +50,7 @@ export function mysqlDump(options: MysqlDumpOptions): TakeDump {
     const tool = await findDumpTool()
     const databases = databasesNow()
     const server = await expectDumpable(database, databases)
-    const withPosition = await asksForPosition(database, { tool, server, mayLock })
+    const withPosition = await asksForPosition(database, { tool, server, databases, mayLock })
     signal.throwIfAborted()
     await sink.header({ engine: 'mysql', server, tool: tool.version, databases, absent: [] })
     await sink.part(TABLES)
