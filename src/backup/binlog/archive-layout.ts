@@ -65,6 +65,8 @@ export interface ArchiveRun extends RunInfo {
   readonly files: readonly ArchiveFile[]
   /** Null: nothing of it is promised yet. */
   readonly reached: Reached | null
+  /** Why nothing of it can be used: DUMP_DAMAGED. It has no files then. Null: it is as it was written. */
+  readonly damage: BackupError | null
 }
 
 const DIRECTORY = 'binlog'
@@ -149,9 +151,29 @@ function whole(value: unknown, name: string): number {
   return counted
 }
 
-/** All runs, oldest first. @throws BackupError DUMP_DAMAGED when one of them is not as it was written */
+/** All runs, oldest first; also those that are damaged, which is nothing to the others. @throws BackupError DUMP_DAMAGED */
 export function readArchive(stateDir: string): ArchiveRun[] {
-  return runNumbers(stateDir).flatMap(run => readRun(stateDir, run) ?? [])
+  return runNumbers(stateDir).flatMap(run => {
+    try {
+      return readRun(stateDir, run) ?? []
+    } catch (error) {
+      if (!(error instanceof BackupError) || error.code !== 'DUMP_DAMAGED') throw error
+      return damagedRun(stateDir, run, error)
+    }
+  })
+}
+
+const NOBODY: ArchivedServer = { version: '', id: 0 }
+
+function damagedRun(stateDir: string, run: number, damage: BackupError): ArchiveRun {
+  const dir = runDir(stateDir, run)
+  let info: RunInfo = { server: NOBODY, began: 0, why: `${GAP}${damage.message}` }
+  try {
+    info = readIfThere(runInfoPath(dir), decodeRunInfo) ?? info
+  } catch {
+    // it is this that `damage` tells of
+  }
+  return { ...info, run, dir, files: [], reached: null, damage }
 }
 
 /** Oldest first; also of one that is being begun. @throws BackupError DUMP_DAMAGED */
@@ -168,7 +190,7 @@ export function readRun(stateDir: string, run: number): ArchiveRun | undefined {
   const info = readIfThere(runInfoPath(dir), decodeRunInfo)
   if (!info) return undefined
   const reached = readIfThere(reachedPath(dir), decodeReached) ?? null
-  return { ...info, run, dir, reached, files: reached ? promisedFiles(dir, reached) : [] }
+  return { ...info, run, dir, reached, files: reached ? promisedFiles(dir, reached) : [], damage: null }
 }
 
 /** Of every file up to `reached`; a file that is being let go is none. */

@@ -2,7 +2,8 @@
  * Which files of the archive stay: from the one on in which the oldest dump of the last days has its position, or the
  * newest dump of all, however old it is.
  *
- * Pure. Dumps are kept for years and a busy server writes gigabytes of log a
+ * Pure. What a damaged run has is not known: as long as a dump of those days may have its position in it, it stays.
+ * Dumps are kept for years and a busy server writes gigabytes of log a
  * day: for what is older than those days dumps are the granularity. Where no dump
  * that is whole can be gone on from, what is younger stays. The file that is being written always does.
  */
@@ -25,8 +26,9 @@ export interface DatedFile {
 }
 
 export interface DatedRun extends Pick<ArchiveRun, 'run' | 'began'> {
-  /** Oldest first. */
+  /** Oldest first; none of a damaged one. */
   readonly files: readonly DatedFile[]
+  readonly isDamaged: boolean
 }
 
 /** The oldest that stays. What comes before, in this run and in those before it, goes. */
@@ -47,7 +49,8 @@ export function oldestKept(
   const since = now - keepMs
   const placed = dumps.toSorted((a, b) => b.endedAt - a.endedAt).filter(dump => placeOf(runs, dump))
   const held = placed.filter(({ endedAt }, n) => n === 0 || endedAt >= since).flatMap(dump => placeOf(runs, dump) ?? [])
-  const places = held.length > 0 ? held : youngest(runs, since)
+  const known = held.length > 0 ? held : youngest(runs, since)
+  const places = [...known, ...damagedPlaces(runs, dumps, since)]
   const current = { run: newest.run, n: newest.files.at(-1)?.n ?? 1 }
   return places.reduce((a, b) => (isBefore(b, a) ? b : a), current)
 }
@@ -64,6 +67,13 @@ function placeOf(runs: readonly DatedRun[], { position, endedAt }: HeldFrom): Ke
       return file ? [{ run, n: file.n }] : []
     })
     .at(-1)
+}
+
+function damagedPlaces(runs: readonly DatedRun[], dumps: readonly HeldFrom[], since: number): Keep[] {
+  return dumps
+    .filter(dump => dump.position && dump.endedAt >= since && !placeOf(runs, dump))
+    .flatMap(({ endedAt }) => runs.findLast(({ began, isDamaged }) => isDamaged && began <= endedAt) ?? [])
+    .map(({ run }) => ({ run, n: 1 }))
 }
 
 function youngest(runs: readonly DatedRun[], since: number): Keep[] {

@@ -1,5 +1,6 @@
 /** Which part of the archived binlog goes on where a dump ends. Nothing but names and times is looked at. */
 
+import { BackupError } from '../../shared/errors.js'
 import { readEvents } from './events.js'
 import type { Dump, DumpPosition } from '../dumps/dump-manifest.js'
 import type { ArchiveRun, Reached } from './archive-layout.js'
@@ -21,18 +22,43 @@ const SKEW_MS_LEAST = 1_000
 export const skewOf = ({ serverTime, at }: Reached): number =>
   Math.abs(serverTime - at) > SKEW_MS_LEAST ? serverTime - at : 0
 
-/** The newest run that has what follows the dump; or why there is none, in words. @throws BackupError BINLOG_DAMAGED */
+/**
+ * The newest run that has what follows the dump; or why there is none, in words.
+ * @throws BackupError DUMP_DAMAGED, BINLOG_DAMAGED: there is none, and there would be if that one were whole
+ */
 export function coverageOf(runs: readonly ArchiveRun[], dump: Dump): Coverage | string {
   const { position } = dump
   if (!position) return 'it is not known where in the binlog of the primary this dump is'
   if (runs.length === 0) return 'no binlog of the primary is archived here'
-  for (const run of runs.toReversed()) {
-    const covered = coverageBy(run, dump, position)
-    if (covered) return covered
+  let damage: unknown
+  for (const [index, run] of [...runs.entries()].toReversed()) {
+    try {
+      if (run.damage && mayCover(runs, index, dump)) throw run.damage
+      const covered = coverageBy(run, dump, position)
+      if (covered) return covered
+    } catch (error) {
+      damage ??= error // another run may have it all the same
+    }
   }
-  const last = runs.at(-1)
+  if (damage !== undefined) throw damage as Error
+  const last = runs.findLast(run => !run.damage)
   const why = last && last.began > dump.askedAt ? `; the archive begins after it (${last.why})` : ''
   return `what follows ${position.file} ${position.offset}, where this dump is, is not archived here${why}`
+}
+
+/** A run ends before the next one begins. */
+const mayCover = (runs: readonly ArchiveRun[], index: number, { askedAt }: Dump): boolean =>
+  (runs.slice(index + 1).find(({ damage }) => !damage)?.began ?? Infinity) > askedAt
+
+/** What a dump can be brought to, for choosing among several; what is damaged is none here. */
+export function usableCoverage(runs: readonly ArchiveRun[], dump: Dump): Coverage | null {
+  try {
+    const coverage = coverageOf(runs, dump)
+    return typeof coverage === 'string' ? null : coverage
+  } catch (error) {
+    if (error instanceof BackupError) return null
+    throw error
+  }
 }
 
 function coverageBy(run: ArchiveRun, dump: Dump, { file, offset }: DumpPosition): Coverage | undefined {

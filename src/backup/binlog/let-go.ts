@@ -2,10 +2,11 @@
 
 import { rmSync, statSync } from 'node:fs'
 import { storeError } from '../../shared/store/durable-file.js'
-import { fileInfoPath, filePath, readRun, runDir, runNumbers } from './archive-layout.js'
+import { fileInfoPath, filePath, readArchive, runDir } from './archive-layout.js'
 import { oldestKept } from './archive-retention.js'
 import { removeRun } from './archive.js'
 import type { DumpStore } from '../dumps/dump-store.js'
+import type { ArchiveRun } from './archive-layout.js'
 import type { DatedRun } from './archive-retention.js'
 
 export interface LettingGo {
@@ -16,9 +17,9 @@ export interface LettingGo {
   readonly now: number
 }
 
-/** How many files went. @throws BackupError of the store, or DUMP_DAMAGED */
+/** How many files went; of a damaged run they are not counted. @throws BackupError of the store, or DUMP_DAMAGED */
 export function letGo({ stateDir, dumps, keepMs, now }: LettingGo): number {
-  const runs = runNumbers(stateDir).flatMap(run => dated(stateDir, run) ?? [])
+  const runs = readArchive(stateDir).map(dated)
   const whole = dumps.list().dumps.filter(({ verdict }) => !verdict?.damage)
   const keep = oldestKept(
     runs,
@@ -43,9 +44,9 @@ export function letGo({ stateDir, dumps, keepMs, now }: LettingGo): number {
   return gone
 }
 
-function dated(stateDir: string, number: number): DatedRun | undefined {
-  const run = readRun(stateDir, number)
-  return run && { ...run, files: run.files.map(file => ({ ...file, changedAt: statSync(file.path).mtimeMs })) }
+function dated({ run, began, files, damage }: ArchiveRun): DatedRun {
+  const changed = files.map(file => ({ ...file, changedAt: statSync(file.path).mtimeMs }))
+  return { run, began, files: changed, isDamaged: damage !== null }
 }
 
 /** The bytes first: a name without them is passed over at the beginning of a run. */

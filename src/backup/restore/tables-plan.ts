@@ -1,7 +1,7 @@
 /** Which dump a restore takes, and what of the archived binlog after it: what comes nearest to the wanted instant. */
 
 import { readArchive } from '../binlog/archive-layout.js'
-import { coverageOf } from '../binlog/coverage.js'
+import { usableCoverage } from '../binlog/coverage.js'
 import { planReplay } from '../binlog/replay-plan.js'
 import type { BetweenDumps } from '../binlog/replay-plan.js'
 import type { Dump } from '../dumps/dump-manifest.js'
@@ -39,8 +39,8 @@ export async function planTables(
   if (withoutBinlog) return { dump: newest, between: NOT_ASKED }
   const runs = readArchive(stateDir)
   const reach = (dump: Dump): number => {
-    const coverage = dump.engine === 'mysql' ? coverageOf(runs, dump) : ''
-    return typeof coverage === 'string' ? dump.askedAt : Math.min(coverage.reached.at, at ?? Infinity)
+    const coverage = dump.engine === 'mysql' ? usableCoverage(runs, dump) : null
+    return coverage ? Math.min(coverage.reached.at, at ?? Infinity) : dump.askedAt
   }
   let chosen = newest
   let reached = reach(newest)

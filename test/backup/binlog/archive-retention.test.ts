@@ -14,6 +14,7 @@ function run(number: number, first: number, last: number, name = 1): DatedRun {
   return {
     run: number,
     began: first * DAY,
+    isDamaged: false,
     files: days.map((day, i) => ({ n: i + 1, name: `bin.${name + i}`, changedAt: (day + 1) * DAY - 1 })),
   }
 }
@@ -53,6 +54,19 @@ t.test('binlog retention: where no dump can be gone on from, the last days stay'
   t.strictSame(kept([run(1, 10, 20)], []), { run: 1, n: 11 }, 'the file that is written to always stays')
   t.equal(kept([], [dump(98, 'bin.1')]), null)
 })
+
+t.test(
+  'binlog retention: a damaged run stays as long as a dump of the last days may need it, and no longer',
+  async t => {
+    const damaged: DatedRun = { run: 1, began: 10 * DAY, files: [], isDamaged: true }
+    const runs = [damaged, run(2, 60, 99)]
+    const newest = dump(98, 'bin.39')
+    t.strictSame(kept(runs, [newest, dump(50, 'bin.41')]), { run: 2, n: 39 })
+    t.strictSame(kept([damaged, run(2, 90, 99)], [dump(98, 'bin.9'), dump(88, 'bin.79')]), { run: 1, n: 1 })
+    t.strictSame(kept(runs, []), { run: 2, n: 27 })
+    t.strictSame(kept([damaged], [dump(98, 'bin.1')]), { run: 1, n: 1 })
+  },
+)
 
 t.test('binlog retention: nothing that a dump of the last days needs goes, whatever else there is', async t => {
   const some = fc.record({ day: fc.integer({ min: 10, max: 99 }), dumps: fc.array(fc.integer({ min: 10, max: 99 })) })

@@ -5,14 +5,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { Archive } from '../../../src/backup/binlog/archive.js'
-import { skewOf } from '../../../src/backup/binlog/coverage.js'
-import { filePath, readArchive, reachedPath, runDir } from '../../../src/backup/binlog/archive-layout.js'
+import { archiveDir, filePath, readArchive, reachedPath, runDir } from '../../../src/backup/binlog/archive-layout.js'
+import { coverageOf, skewOf } from '../../../src/backup/binlog/coverage.js'
+import { letGo } from '../../../src/backup/binlog/let-go.js'
 import { takeBinlog } from '../../../src/backup/binlog/take-binlog.js'
+import { DumpStore } from '../../../src/backup/dumps/dump-store.js'
 import { BackupError } from '../../../src/shared/errors.js'
 import { encodeBinlogHeader } from '../../../src/shared/wire/binlog-messages.js'
 import { FRAME } from '../../../src/shared/wire/frames.js'
 import { binlogFile, event, formatDescription } from '../../support/binlog-bytes.js'
 import type { Test } from 'tap'
+import type { Dump } from '../../../src/backup/dumps/dump-manifest.js'
 import type { BinlogSource } from '../../../src/backup/binlog/take-binlog.js'
 import type { Frame } from '../../../src/shared/wire/frames.js'
 import type { BinlogHeader, BinlogRequest } from '../../../src/shared/wire/binlog-messages.js'
@@ -26,6 +29,21 @@ async function scratch(t: Test): Promise<string> {
   t.teardown(() => rm(dir, { recursive: true, force: true }))
   return dir
 }
+
+const dumpAt = (askedAt: number): Dump => ({
+  id: 'x',
+  engine: 'mysql',
+  server: '',
+  tool: '',
+  databases: ['seafile_db'],
+  absent: [],
+  askedAt,
+  endedAt: askedAt + 100,
+  cause: 'manual',
+  parts: [],
+  tables: [],
+  position: { file: NAME, offset: FILE.byteLength },
+})
 
 const header = (differs: Partial<BinlogHeader> = {}): Frame => ({
   type: FRAME.binlog,
@@ -275,6 +293,12 @@ t.test('archive: one that is damaged is left as it is, and a new run is begun', 
     t.match(await take(opened(stateDir), source), { why: /^gap: read the binlog archive/ }, what)
     t.equal(source.asked[0]?.from, null)
     t.strictSame((await readdir(runDir(stateDir, 1))).sort(), before)
+
+    const runs = readArchive(stateDir)
+    t.match(runs, [{ run: 1 }, { run: 2, damage: null, files: [{ n: 1 }] }], what)
+    t.match(coverageOf(runs, dumpAt(1_700_000_200_000)), { run: { run: 2 } }, what)
+    letGo({ stateDir, dumps: new DumpStore(stateDir), keepMs: 0, now: 1_800_000_000_000 })
+    t.strictSame(await readdir(archiveDir(stateDir)), ['00000002'], `${what}: it goes when nothing needs it`)
   }
 })
 

@@ -1,6 +1,6 @@
 /** Up to where a log is replayed: the last transaction of the wanted second; and what is not known is said. */
 
-import { mkdtemp, rm, stat, truncate } from 'node:fs/promises'
+import { mkdtemp, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -222,6 +222,36 @@ t.test(
     t.match(await order(older.askedAt), { dump: null })
     await rm(join(stateDir, 'binlog'), { recursive: true })
     t.match(await order(null), { dump: { id: 'newer' }, between: { replay: null, short: /not known where/ } })
+  },
+)
+
+t.test(
+  'tables: a damaged run is passed over where another has what follows a dump, and an error where none has',
+  { skip: noMariadb },
+  async t => {
+    await using primary = await server()
+    const older = dumpAt(await binlogEnd(primary), Date.now(), 'older')
+    await insert(primary, 1)
+    const stateDir = await scratch(t)
+    const first = await layArchive(stateDir, primary)
+    await new Promise(resolve => setTimeout(resolve, 20))
+    await primary.query('FLUSH BINARY LOGS')
+    const { file, offset } = await binlogEnd(primary)
+    const began = Date.now()
+    const newer = dumpAt({ file, offset }, began + 20, 'newer')
+    await insert(primary, 2)
+    await new Promise(resolve => setTimeout(resolve, 150))
+    await layArchive(stateDir, primary, { run: 2, why: 'gap: damaged', began, from: file })
+    writeFileSync(reachedPath(first), '{"version":1,"n":1')
+    const order = (dumps: Dump[]) => planTables(stateDir, dumps, { at: null, withoutBinlog: false }, signal)
+
+    t.match(await order([newer, older]), {
+      dump: { id: 'newer' },
+      between: { replay: { transactions: 1 }, short: null },
+    })
+    await t.rejects(order([older]), { code: 'DUMP_DAMAGED', message: /reached\.json/ })
+    await writeFile(join(first, 'run.json'), 'x')
+    t.match(await order([newer, older]), { dump: { id: 'newer' }, between: { short: null } })
   },
 )
 
