@@ -5,6 +5,7 @@
  *   00000001/00000001.json    the server's name of the file; written before its first byte
  *   00000001/00000001.binlog  the server's own bytes, from the file's beginning on
  *   00000001/reached.json     up to where they are durable, and the time that this is of
+ *   .using-…-PID              links to files that a command needs; removed when that process is no more
  *
  * Only what lies before `reached` is promised; what follows is under way, and is
  * cut off when the writer starts. The oldest files of a run may have been let go.

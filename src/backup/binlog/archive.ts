@@ -22,6 +22,7 @@ import { BinlogBroken, BinlogReader } from '../../shared/binlog-events.js'
 import { makeDirectory } from '../../shared/durable-directory.js'
 import { BackupError, reason, systemCode } from '../../shared/errors.js'
 import { storeError, writeDurably } from '../../shared/store/durable-file.js'
+import { isOfDeadCommand } from '../dumps/dump-store.js'
 import {
   GAP,
   WHY_FIRST,
@@ -129,7 +130,9 @@ export class Archive {
 
 function removeHalfGone(dir: string): void {
   try {
-    for (const name of readdirSync(dir)) if (REMOVING.test(name)) rmSync(join(dir, name), { recursive: true })
+    for (const name of readdirSync(dir)) {
+      if (REMOVING.test(name) || isOfDeadCommand(name)) rmSync(join(dir, name), { recursive: true, force: true })
+    }
   } catch (error) {
     if (systemCode(error) !== 'ENOENT') throw storeError(`open the binlog archive ${dir}`, error)
   }

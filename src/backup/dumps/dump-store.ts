@@ -231,7 +231,11 @@ export class DumpStore {
 }
 
 function isLeftOver(name: string): boolean {
-  if (OURS_UNDER_WAY.test(name)) return true
+  return OURS_UNDER_WAY.test(name) || isOfDeadCommand(name)
+}
+
+/** A command made it, which is no more. */
+export function isOfDeadCommand(name: string): boolean {
   const pid = THEIRS_UNDER_WAY.exec(name)?.[1]
   return pid !== undefined && (Number(pid) === process.pid || !isAlive(Number(pid)))
 }

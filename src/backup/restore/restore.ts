@@ -15,6 +15,7 @@ import { BackupError } from '../../shared/errors.js'
 import { silentLog } from '../../shared/log.js'
 import { syncPath } from '../../shared/store/durable-file.js'
 import { DiskObjectReader, DiskObjectStore } from '../../shared/store/disk-object-store.js'
+import { holdReplay } from '../binlog/hold-replay.js'
 import { DumpStore } from '../dumps/dump-store.js'
 import { PastStates } from '../state/past-states.js'
 import { copyLibrary } from './copy-library.js'
@@ -25,6 +26,7 @@ import type { CatalogWriter } from '../../shared/catalog/catalog.js'
 import type { BackupConfig } from '../../shared/config.js'
 import type { DirectoryFlags } from '../../shared/directories.js'
 import type { CheckCounts } from '../verify/library-check.js'
+import type { Replay } from '../binlog/replay-plan.js'
 import type { Dump } from '../dumps/dump-manifest.js'
 import type { CopiedLibrary } from './copy-library.js'
 import type { LeftOut, PlannedLibrary, RestoreOrder, RestorePlan } from './restore-plan.js'
@@ -94,6 +96,7 @@ export async function restore(
   const dump = hasTables(request) ? plan.dump : null
   expectFits(dump, request)
   using held = dump && dumps.hold(dump)
+  using heldLog = dump && plan.between.replay && holdReplay(config.stateDir, plan.between.replay)
   events.planned(plan)
   const total: Restored = {
     to,
@@ -112,7 +115,7 @@ export async function restore(
   const whole = request.tablesOnly
     ? plan.libraries
     : await copyAll(plan, { request, config, store, events, total }, signal)
-  const tables = dump && tablesOf(dump, held?.dir ?? '', plan)
+  const tables = dump && tablesOf(dump, held?.dir ?? '', heldLog?.replay ?? null)
   await using catalog = await restoreTables(partial, tables, request, signal)
   for (const library of whole) await writeRows(catalog, library, plan, signal)
   total.libraries = whole.length
@@ -216,10 +219,10 @@ function prepare(partial: string): DiskObjectStore {
 }
 
 /** `dir`: where its parts are held. */
-const tablesOf = ({ id, engine, parts, databases }: Dump, dir: string, { between }: RestorePlan): TablesOfDump => ({
+const tablesOf = ({ id, engine, parts, databases }: Dump, dir: string, replay: Replay | null): TablesOfDump => ({
   databases,
   dump: { id, engine, parts, dir },
-  replay: between.replay,
+  replay,
 })
 
 function restoreTables(

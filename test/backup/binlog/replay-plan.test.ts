@@ -1,10 +1,12 @@
 /** Up to where a log is replayed: the last transaction of the wanted second; and what is not known is said. */
 
-import { mkdtemp, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
+import { Archive, removeRun } from '../../../src/backup/binlog/archive.js'
 import {
+  archiveDir,
   encodeReached,
   fileInfoPath,
   filePath,
@@ -12,6 +14,7 @@ import {
   reachedPath,
 } from '../../../src/backup/binlog/archive-layout.js'
 import { EVENT, readEvents } from '../../../src/backup/binlog/events.js'
+import { holdReplay } from '../../../src/backup/binlog/hold-replay.js'
 import { expectReplayable } from '../../../src/backup/binlog/replay.js'
 import { planReplay } from '../../../src/backup/binlog/replay-plan.js'
 import { MysqlClient } from '../../../src/backup/restore/mysql-client.js'
@@ -21,7 +24,7 @@ import { mariadbInstalled, startMariadb } from '../../support/mariadb.js'
 import { mysqlConfig } from '../../support/sides.js'
 import { writeFileSync } from 'node:fs'
 import type { Test } from 'tap'
-import type { BetweenDumps } from '../../../src/backup/binlog/replay-plan.js'
+import type { BetweenDumps, Replay } from '../../../src/backup/binlog/replay-plan.js'
 import type { Dump, DumpPosition } from '../../../src/backup/dumps/dump-manifest.js'
 import type { Mariadb } from '../../support/mariadb.js'
 
@@ -252,6 +255,35 @@ t.test(
     await t.rejects(order([older]), { code: 'DUMP_DAMAGED', message: /reached\.json/ })
     await writeFile(join(first, 'run.json'), 'x')
     t.match(await order([newer, older]), { dump: { id: 'newer' }, between: { short: null } })
+  },
+)
+
+t.test(
+  'replay: files that are let go while a restore copies its libraries are there until it ends',
+  { skip: noMariadb },
+  async t => {
+    await using primary = await server()
+    const dump = dumpAt(await binlogEnd(primary), Date.now())
+    await insert(primary, 1)
+    await primary.query('FLUSH BINARY LOGS')
+    await insert(primary, 2)
+    const stateDir = await scratch(t)
+    await layArchive(stateDir, primary)
+    const plan = await planReplay(readArchive(stateDir), dump, null, signal)
+    if (!plan.replay) throw new Error('there is no replay')
+    const dir = archiveDir(stateDir)
+    {
+      using held = holdReplay(stateDir, plan.replay)
+      await mkdir(join(dir, '.using-x-4194300'))
+      new Archive(stateDir).open()
+      t.match(await readdir(dir), [/^\.using-.*-\d+$/, '00000001'], 'what a dead process left goes, this stays')
+      removeRun(stateDir, 1)
+      const events = held.replay.parts.flatMap(part => [...readEvents(part)].map(({ type }) => type))
+      t.equal(events.filter(type => type === EVENT.xid).length, 2)
+    }
+    t.strictSame(await readdir(dir), [])
+    t.throws(() => holdReplay(stateDir, plan.replay as Replay), { code: 'BINLOG_DAMAGED', message: /ENOENT/ })
+    t.strictSame(await readdir(dir), [])
   },
 )
 
