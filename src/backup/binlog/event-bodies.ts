@@ -113,13 +113,28 @@ export const isRows = (type: number): boolean =>
 export const isQuery = (type: number): boolean => type === EVENT.query || type === EVENT.queryCompressed
 
 const GTID_FLAGS_AT = 12
-const GTID = { standalone: 0x1, preparedXa: 0x40, completedXa: 0x80 } as const
+const GTID = { standalone: 0x1, groupCommit: 0x2, preparedXa: 0x40, completedXa: 0x80 } as const
+const COMMIT_ID_BYTES = 8
+/** Of an ALTER that is logged when it begins and again when it ends (binlog_alter_two_phase). */
+const GTID_MORE = { startAlter: 0x2, rollbackAlter: 0x8 } as const
+
+export interface MariadbGtid {
+  readonly isStandalone: boolean
+  readonly isXa: boolean
+  /** Its statement is not done there: it begins, and is logged again when it is done; or it has failed. */
+  readonly isUndone: boolean
+}
 
 /** Of MariaDB's. */
-export function readGtid({ body }: BinlogEvent): { readonly isStandalone: boolean; readonly isXa: boolean } {
+export function readGtid({ body }: BinlogEvent): MariadbGtid {
   const flags = body.readUInt8(GTID_FLAGS_AT)
+  const isXa = (flags & (GTID.preparedXa | GTID.completedXa)) !== 0
+  const moreAt = GTID_FLAGS_AT + 1 + ((flags & GTID.groupCommit) === 0 ? 0 : COMMIT_ID_BYTES)
+  // behind the name of a distributed transaction they stand elsewhere, and nothing of one is replayed
+  const more = isXa ? 0 : (body[moreAt] ?? 0)
   return {
     isStandalone: (flags & GTID.standalone) !== 0,
-    isXa: (flags & (GTID.preparedXa | GTID.completedXa)) !== 0,
+    isXa,
+    isUndone: (more & (GTID_MORE.startAlter | GTID_MORE.rollbackAlter)) !== 0,
   }
 }

@@ -9,7 +9,7 @@
 import { ROWS_END, beginLike, readGtid, readRows, readTableMap } from './event-bodies.js'
 import { EVENT, EVENT_FLAGS_AT, withFlag } from './events.js'
 import { judgeStatement, keepsRows } from './scope.js'
-import type { Query } from './event-bodies.js'
+import type { MariadbGtid, Query } from './event-bodies.js'
 import type { BinlogEvent } from './events.js'
 import type { Place } from './groups.js'
 import type { Scope } from './scope.js'
@@ -51,6 +51,8 @@ export class BinlogFilter {
   /** What frames a transaction, until something of it is kept. */
   #frame: Buffer[] = []
   #isKept = false
+  /** What the server says of its statement is that it is not done there. */
+  #isUndone = false
   #before: Buffer[] = []
   readonly #tables = new Map<string, { readonly bytes: Buffer; readonly name: string; readonly isKept: boolean }>()
 
@@ -78,12 +80,13 @@ export class BinlogFilter {
   #begin(): void {
     this.#frame = []
     this.#isKept = false
+    this.#isUndone = false
     this.#before = []
     this.#tables.clear()
   }
 
   #frames(event: BinlogEvent, { last, query }: Place): Buffer[] {
-    if (event.type === EVENT.gtid && readGtid(event).isXa) throw new CannotReplay(REFUSED[EVENT.xaPrepare] ?? '')
+    if (event.type === EVENT.gtid) this.#noteGtid(readGtid(event))
     if (last && !this.#isKept) return []
     // BEGIN and COMMIT of a session in another database
     const given = query
@@ -94,6 +97,11 @@ export class BinlogFilter {
     if (last && given) return [given]
     if (given) this.#frame.push(given)
     return []
+  }
+
+  #noteGtid({ isXa, isUndone }: MariadbGtid): void {
+    if (isXa) throw new CannotReplay(REFUSED[EVENT.xaPrepare] ?? '')
+    this.#isUndone = isUndone
   }
 
   #content(event: BinlogEvent, query: Query | null): Buffer[] {
@@ -109,6 +117,7 @@ export class BinlogFilter {
   #statement(event: BinlogEvent, query: Query): Buffer[] {
     const before = this.#before
     this.#before = []
+    if (this.#isUndone) return []
     const verdict = judgeStatement(this.scope, query)
     if (verdict.do === 'refuse') throw new CannotReplay(verdict.why)
     if (verdict.do === 'drop') return []
