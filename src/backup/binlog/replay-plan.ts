@@ -5,15 +5,17 @@
  * The wanted second counts by the clock of the database server, whose times the events have.
  */
 
-import { setImmediate } from 'node:timers/promises'
 import { BackupError } from '../../shared/errors.js'
 import { coverageOf } from './coverage.js'
 import { EVENT, damaged, readEvents, unreplayable } from './events.js'
 import { BinlogFilter, CannotReplay, noneKept } from './filter.js'
+import { earlierBehind } from './earlier-behind.js'
 import { Groups } from './groups.js'
+import { Turns } from './turns.js'
 import type { Dump } from '../dumps/dump-manifest.js'
 import type { ArchiveRun } from './archive-layout.js'
 import type { Coverage } from './coverage.js'
+import type { Cut } from './earlier-behind.js'
 import type { BinlogEvent, BinlogPart } from './events.js'
 import type { Kept } from './filter.js'
 import type { Place } from './groups.js'
@@ -60,16 +62,16 @@ export async function planReplay(
   const { reached, skewMs, run } = coverage
   const second = at === null ? Infinity : Math.floor(at / 1000) + Math.round(skewMs / 1000)
   const scope = { databases: dump.databases }
-  const found = await new CutSearch(coverage, scope, second).run(signal)
+  const { parts, kept, cut } = await new CutSearch(coverage, scope, second).run(signal)
+  const back = cut && (await earlierBehind(coverage.parts, cut, second, signal))
   // a second is over when the next has begun
-  const isKnown = found.isCut || reached.serverTime >= (second + 1) * 1000
-  const asOf = isKnown && at !== null ? at : reached.at
-  const replay = { ...found, scope, asOf, skewMs, server: run.server.version, tables: found.kept.tables }
-  const { transactions, bytes, made } = found.kept
-  return {
-    replay: { ...replay, transactions, bytes, made },
-    short: at === null || isKnown ? null : shortOf(coverage, runs),
-  }
+  const isKnown = cut !== null || reached.serverTime >= (second + 1) * 1000
+  const last = back ? Math.max(dump.askedAt, back.before - skewMs) : Infinity
+  const asOf = isKnown && at !== null ? Math.min(at, last) : reached.at
+  const { tables, transactions, bytes, made } = kept
+  const short = at === null ? null : isKnown ? (back?.why ?? null) : shortOf(coverage, runs)
+  const server = run.server.version
+  return { replay: { parts, scope, server, transactions, bytes, asOf, skewMs, tables, made }, short }
 }
 
 function shortOf({ run, reached }: Coverage, runs: readonly ArchiveRun[]): string {
@@ -78,9 +80,6 @@ function shortOf({ run, reached }: Coverage, runs: readonly ArchiveRun[]): strin
   return next ? `${until} (${next.why})` : until
 }
 
-/** Often enough to be stopped, seldom enough not to count. */
-const TURN_BYTES = 8 * 1024 * 1024
-
 class CutSearch {
   readonly #groups = new Groups()
   readonly #kept: Kept = noneKept()
@@ -88,10 +87,12 @@ class CutSearch {
   readonly #parts: BinlogPart[] = []
   /** Of whole transactions. */
   #counted: Counts = countsOf(this.#kept)
-  #isCut = false
+  #cut: Cut | null = null
+  /** Of the last event that is replayed or left out. */
+  #last = 0
   /** Of the transaction that is being read. */
   #problem: BackupError | undefined
-  #turn = 0
+  readonly #turns = new Turns()
 
   constructor(
     private readonly coverage: Coverage,
@@ -102,24 +103,24 @@ class CutSearch {
     this.#filter = new BinlogFilter(scope, this.#kept)
   }
 
-  async run(signal: AbortSignal): Promise<{ parts: readonly BinlogPart[]; kept: Kept; isCut: boolean }> {
-    for (const part of this.coverage.parts) {
-      const end = await this.#readPart(part, signal)
+  async run(signal: AbortSignal): Promise<{ parts: readonly BinlogPart[]; kept: Kept; cut: Cut | null }> {
+    for (const [index, part] of this.coverage.parts.entries()) {
+      const end = await this.#readPart(part, index, signal)
       if (end > part.from) this.#parts.push({ ...part, to: end })
-      if (this.#isCut) break
+      if (this.#cut) break
     }
     this.#forget() // what has no end in the archive
-    return { parts: this.#parts, kept: this.#kept, isCut: this.#isCut }
+    return { parts: this.#parts, kept: this.#kept, cut: this.#cut }
   }
 
   /** Where the last transaction ends that is wanted. */
-  async #readPart(part: BinlogPart, signal: AbortSignal): Promise<number> {
+  async #readPart(part: BinlogPart, index: number, signal: AbortSignal): Promise<number> {
     let end = part.from
     for (const event of readEvents(part)) {
       if (event.type === EVENT.formatDescription) this.#begin(part, event)
       // what was begun before and committed later has its place in the log behind it
       if (event.timestamp > this.second) {
-        this.#isCut = true
+        this.#cut = { index, from: end, stamp: event.timestamp, last: this.#last }
         return end
       }
       this.#judge(part, event, placed(this.#groups, part, event))
@@ -127,8 +128,9 @@ class CutSearch {
         if (this.#problem) throw this.#problem
         end = event.end
         this.#counted = countsOf(this.#kept)
+        this.#last = event.timestamp
       }
-      if ((this.#turn += event.bytes.byteLength) > TURN_BYTES) await this.#pause(signal)
+      await this.#turns.after(event.bytes.byteLength, signal)
     }
     return end
   }
@@ -158,12 +160,6 @@ class CutSearch {
     this.#groups.giveUp()
     this.#forget()
     this.#problem = undefined
-  }
-
-  async #pause(signal: AbortSignal): Promise<void> {
-    this.#turn = 0
-    await setImmediate()
-    signal.throwIfAborted()
   }
 }
 

@@ -21,7 +21,7 @@ import { MysqlClient } from '../../../src/backup/restore/mysql-client.js'
 import { planTables } from '../../../src/backup/restore/tables-plan.js'
 import { binlogEnd, layArchive } from '../../support/binlog-archive.js'
 import { mariadbInstalled, startMariadb } from '../../support/mariadb.js'
-import { mysqlConfig } from '../../support/sides.js'
+import { flipByte, mysqlConfig } from '../../support/sides.js'
 import { writeFileSync } from 'node:fs'
 import type { Test } from 'tap'
 import type { BetweenDumps, Replay } from '../../../src/backup/binlog/replay-plan.js'
@@ -92,6 +92,37 @@ t.test(
     t.equal(await until(10), 5)
     t.equal(await until(11), 6)
     t.equal(transactions(await planReplay(readArchive(stateDir), dump, null, signal)), 6)
+  },
+)
+
+t.test(
+  'cut: where the clock of the server was set back behind it, that is said with both times',
+  { skip: noMariadb },
+  async t => {
+    await using primary = await server()
+    const dump = dumpAt(await binlogEnd(primary), Date.now())
+    const from = Math.floor(Date.now() / 1000) + 100
+    await insert(primary, 1, from)
+    await primary.query(
+      `SET timestamp = ${from}; CREATE DATABASE other; SET timestamp = ${from + 3_600}; CREATE TABLE other.t (a INT)`,
+    )
+    await insert(primary, 2, from + 10)
+    await primary.query('FLUSH BINARY LOGS')
+    await insert(primary, 3, from + 20)
+    const stateDir = await scratch(t)
+    const dir = await layArchive(stateDir, primary)
+    const until = (second: number) => planReplay(readArchive(stateDir), dump, (from + second) * 1000, signal)
+    const iso = (second: number) => new Date((from + second) * 1000).toISOString()
+
+    t.match(await until(30), {
+      replay: { transactions: 1, asOf: from * 1000 },
+      short: `behind a transaction of ${iso(3_600)} the log has 2 of up to ${iso(20)}`,
+    })
+    t.match(await until(10), { replay: { transactions: 1 }, short: /has 1 of up to/ })
+    t.match(await until(5), { replay: { transactions: 1, asOf: (from + 5) * 1000 }, short: null })
+    t.equal(transactions(await planReplay(readArchive(stateDir), dump, null, signal)), 3)
+    await flipByte(filePath(dir, 2))
+    t.match(await until(10), { replay: { transactions: 1 } }, 'damage behind the cut is nothing to it')
   },
 )
 
