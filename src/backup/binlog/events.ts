@@ -238,9 +238,7 @@ export function damaged({ name, path }: Place, position: number, why: string, ca
   return new BackupError('BINLOG_DAMAGED', message, { path, position }, { cause })
 }
 
-export function unreplayable({ name, path }: Place, position: number, why: string): BackupError {
-  return new BackupError('BINLOG_UNREPLAYABLE', `replay the archived binlog ${name} at ${position}: ${why}`, {
-    path,
-    position,
-  })
+export function unreplayable({ name, path }: Place, position: number, why: string, cause?: unknown): BackupError {
+  const message = `replay the archived binlog ${name} at ${position}: ${why}`
+  return new BackupError('BINLOG_UNREPLAYABLE', message, { path, position }, { cause })
 }

@@ -47,6 +47,13 @@ export class CannotReplay extends Error {
   override readonly name = 'CannotReplay'
 }
 
+/** No snapshot covers what is defined in a database: a dump has it as it was when its turn came. */
+export class DefinedMeanwhile extends CannotReplay {
+  constructor(writes: readonly string[]) {
+    super(`${writes.join(', ')} was made, changed or removed while the dump was taken, which may have it so or so`)
+  }
+}
+
 export class BinlogFilter {
   /** What frames a transaction, until something of it is kept. */
   #frame: Buffer[] = []
@@ -59,6 +66,8 @@ export class BinlogFilter {
   constructor(
     private readonly scope: Scope,
     private readonly kept: Kept,
+    /** Up to then, in Unix seconds by the server's clock, the dump may have what was defined meanwhile. */
+    private readonly dumpedUntil = -Infinity,
   ) {}
 
   /** The bytes to be replayed for it, as long as the event's are there. Throws CannotReplay; RangeError for what is none. */
@@ -121,6 +130,7 @@ export class BinlogFilter {
     const verdict = judgeStatement(this.scope, query)
     if (verdict.do === 'refuse') throw new CannotReplay(verdict.why)
     if (verdict.do === 'drop') return []
+    if (verdict.defines && event.timestamp <= this.dumpedUntil) throw new DefinedMeanwhile(verdict.writes)
     for (const table of verdict.writes) this.#noteTable(table)
     if (this.kept.made.length < NAMES_MAX) this.kept.made.push(...verdict.made)
     return this.#keep([...before, verdict.isElsewhere ? withFlag(event, EVENT_FLAGS_AT, WITHOUT_USE) : event.bytes])

@@ -62,7 +62,8 @@ export async function planReplay(
   const { reached, skewMs, run } = coverage
   const second = at === null ? Infinity : Math.floor(at / 1000) + Math.round(skewMs / 1000)
   const scope = { databases: dump.databases }
-  const { parts, kept, cut } = await new CutSearch(coverage, scope, second).run(signal)
+  const dumpedUntil = Math.floor((dump.endedAt + skewMs) / 1000)
+  const { parts, kept, cut } = await new CutSearch(coverage, scope, second, dumpedUntil).run(signal)
   const back = cut && (await earlierBehind(coverage.parts, cut, second, signal))
   // a second is over when the next has begun
   const isKnown = cut !== null || reached.serverTime >= (second + 1) * 1000
@@ -99,8 +100,9 @@ class CutSearch {
     scope: Scope,
     /** The last that is wanted, Unix seconds by the server's clock. */
     private readonly second: number,
+    dumpedUntil: number,
   ) {
-    this.#filter = new BinlogFilter(scope, this.#kept)
+    this.#filter = new BinlogFilter(scope, this.#kept, dumpedUntil)
   }
 
   async run(signal: AbortSignal): Promise<{ parts: readonly BinlogPart[]; kept: Kept; cut: Cut | null }> {
@@ -182,7 +184,7 @@ export function placed(groups: Groups, part: BinlogPart, event: BinlogEvent): Pl
 /** What was thrown at an event, as what it is to an operator. */
 export function problemOf(error: unknown, part: BinlogPart, { position }: BinlogEvent): BackupError {
   if (error instanceof BackupError) return error
-  if (error instanceof CannotReplay) return unreplayable(part, position, error.message)
+  if (error instanceof CannotReplay) return unreplayable(part, position, error.message, error)
   if (error instanceof RangeError) return damaged(part, position, error.message, error)
   throw error
 }

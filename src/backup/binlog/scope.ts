@@ -22,10 +22,14 @@ export type Verdict =
       readonly made: readonly MadeObject[]
       /** The session's database is not one of the dump's: the statement must run without going there. */
       readonly isElsewhere: boolean
+      /** It makes, changes or removes a table, or what else is defined in a database. */
+      readonly defines: boolean
     }
   /** It cannot be replayed, with why. */
   | { readonly do: 'refuse'; readonly why: string }
 
+const DEFINING = new Set(['CREATE', 'ALTER', 'DROP', 'RENAME'])
+const OF_SESSION = /^\W*(?:CREATE|DROP)\W+(?:OR\s+REPLACE\s+)?(?:\/\*!?\d*\s*)?TEMPORARY\b/i
 const DROP: Verdict = { do: 'drop' }
 const CORE = new Set<string>(CORE_TABLES.map(table => table.toLowerCase()))
 const CORE_NAMES = new Set<string>(CORE_TABLES)
@@ -40,7 +44,13 @@ export function judgeStatement(scope: Scope, query: Query): Verdict {
   const statement = statementOf(query)
   switch (statement.does) {
     case 'frame':
-      return { do: 'keep', writes: [], made: [], isElsewhere: !scope.databases.includes(query.database) }
+      return {
+        do: 'keep',
+        writes: [],
+        made: [],
+        isElsewhere: !scope.databases.includes(query.database),
+        defines: false,
+      }
     case 'global':
     case 'nothing':
       return DROP
@@ -59,7 +69,7 @@ function ofDatabase({ databases }: Scope, query: Query, { verb, writes: [named] 
   if (!databases.includes(name)) return DROP
   if (verb === 'CREATE') return DROP // it is there
   if (verb === 'DROP') return refused(query, `it drops database ${name}`)
-  return { do: 'keep', writes: [], made: [], isElsewhere: !databases.includes(query.database) }
+  return { do: 'keep', writes: [], made: [], isElsewhere: !databases.includes(query.database), defines: false }
 }
 
 function ofTables(scope: Scope, query: Query, statement: Statement): Verdict {
@@ -80,6 +90,7 @@ function ofTables(scope: Scope, query: Query, statement: Statement): Verdict {
     writes: statement.writes.map(name => `${where(name)}.${name.name}`),
     made: statement.made.map(name => ({ kind: name.kind, database: where(name), name: name.name })),
     isElsewhere: !scope.databases.includes(query.database),
+    defines: DEFINING.has(statement.verb) && !OF_SESSION.test(query.text),
   }
 }
 

@@ -1,8 +1,11 @@
 /** Which dump a restore takes, and what of the archived binlog after it: what comes nearest to the wanted instant. */
 
+import { BackupError } from '../../shared/errors.js'
 import { readArchive } from '../binlog/archive-layout.js'
 import { usableCoverage } from '../binlog/coverage.js'
+import { DefinedMeanwhile } from '../binlog/filter.js'
 import { planReplay } from '../binlog/replay-plan.js'
+import type { ArchiveRun } from '../binlog/archive-layout.js'
 import type { BetweenDumps } from '../binlog/replay-plan.js'
 import type { Dump } from '../dumps/dump-manifest.js'
 
@@ -50,7 +53,24 @@ export async function planTables(
     const further = reach(dump)
     if (further > reached) [chosen, reached] = [dump, further]
   }
-  return { dump: chosen, between: await planReplay(runs, chosen, at, signal) }
+  const others = before.slice(before.indexOf(chosen) + 1).filter(dump => reach(dump) >= reached)
+  return firstReplayable(runs, [chosen, ...others], at, signal)
+}
+
+/** What was defined while a dump was taken is gone around by an older dump, from which the log goes on as far. */
+async function firstReplayable(
+  runs: readonly ArchiveRun[],
+  [dump, ...others]: readonly Dump[],
+  at: number | null,
+  signal: AbortSignal,
+): Promise<TablesPlan> {
+  if (!dump) throw new Error('assertion failed: no dump to be gone on from')
+  try {
+    return { dump, between: await planReplay(runs, dump, at, signal) }
+  } catch (error) {
+    if (others.length === 0 || !(error instanceof BackupError && error.cause instanceof DefinedMeanwhile)) throw error
+    return firstReplayable(runs, others, at, signal)
+  }
 }
 
 /** Unix ms by our clock: of when the tables are; null: there are none. */

@@ -260,6 +260,30 @@ t.test(
 )
 
 t.test(
+  'tables: what is defined while a dump is taken is refused by name, and gone around by an older dump',
+  { skip: noMariadb },
+  async t => {
+    await using primary = await server()
+    const older = dumpAt(await binlogEnd(primary), Date.now() - 1_000, 'older')
+    const second = Math.ceil(Date.now() / 1000) + 1
+    const at = async (seconds: number, sql: string) =>
+      primary.query(`SET timestamp = ${second + seconds}; USE seafile_db; ${sql}`)
+    await at(0, 'INSERT INTO t VALUES (1)')
+    const newer = { ...dumpAt(await binlogEnd(primary), Date.now(), 'newer'), endedAt: (second + 10) * 1000 }
+    const before = { ...newer, id: 'before', endedAt: (second + 4) * 1000 }
+    await at(5, 'CREATE TEMPORARY TABLE x (a INT); CREATE VIEW v AS SELECT a FROM t')
+    await at(6, 'INSERT INTO t VALUES (2)')
+    const stateDir = await scratch(t)
+    await layArchive(stateDir, primary)
+    const order = (...dumps: Dump[]) => planTables(stateDir, dumps, { at: null, withoutBinlog: false }, signal)
+
+    await t.rejects(order(newer), { code: 'BINLOG_UNREPLAYABLE', message: /seafile_db\.v was made.* while the dump/ })
+    t.match(await order(newer, older), { dump: { id: 'older' }, between: { replay: { transactions: 3 } } })
+    t.match(await order(before, older), { dump: { id: 'before' }, between: { replay: { transactions: 2 } } })
+  },
+)
+
+t.test(
   'tables: a damaged run is passed over where another has what follows a dump, and an error where none has',
   { skip: noMariadb },
   async t => {
