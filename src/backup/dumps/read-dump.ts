@@ -115,6 +115,9 @@ async function readSqlite(
   }
 }
 
+/** The other end of a pipe: why it went is what counts, and whoever started it knows. */
+const WHO_READS_IS_GONE: ReadonlySet<string> = new Set(['EPIPE', 'ERR_STREAM_PREMATURE_CLOSE', 'ERR_STREAM_DESTROYED'])
+
 async function unpack(part: PackedPart, target: Writable, signal: AbortSignal): Promise<PartSum> {
   const hash = createHash('sha256')
   let bytes = 0
@@ -135,7 +138,7 @@ async function unpack(part: PackedPart, target: Writable, signal: AbortSignal): 
     const ofTarget = first === target
     zstd.destroy()
     await emptied.catch(() => {})
-    if (isAbort(error) || systemCode(error) === 'EPIPE') throw error
+    if (isAbort(error) || WHO_READS_IS_GONE.has(systemCode(error) ?? '')) throw error
     if (ofTarget) throw storeError(`unpack ${part.name} of dump ${part.dump}`, error)
     throw error instanceof BackupError ? error : damaged(part, reason(error), error)
   }
