@@ -108,6 +108,12 @@ const MESSAGES: readonly Decoder[] = [
   },
 ]
 
+/** What is shown, less what it is made of: of a password nothing may be left. */
+const shownWithout = ({ shown, user, host, port }: ReplicaAccess): string =>
+  [`${user}@`, host, String(port)]
+    .reduce((left, part) => left.replace(part, ''), shown)
+    .replace(/^(mysql|unix):\/\/|[:/]/g, '')
+
 export const BINLOG_DECODERS: readonly Decoder[] = [
   ...MESSAGES,
   {
@@ -160,10 +166,7 @@ export const BINLOG_DECODERS: readonly Decoder[] = [
     refuses: () => false,
     right: (access: ReplicaAccess | null) =>
       access === null ||
-      (isSaid(access.shown) &&
-        (access.password.length < 4 ||
-          !access.shown.includes(access.password) ||
-          access.user.includes(access.password) ||
-          access.host.includes(access.password))),
+      access.password.length < 4 ||
+      (isSaid(access.shown) && !shownWithout(access).includes(access.password || '\n')),
   },
 ]

@@ -163,14 +163,17 @@ t.test('restore pages: on SQLite, from a first look to the day that the primary 
     page('Is it going to work?').filter(command => !command.includes('status')),
   )
 
+  const existed = await instant()
   const catalog = await pair.catalog()
   await catalog.removeRows(gone, true, never)
   await pair.until('deleted', async () => {
     await pair.sync(null)
     return (await pair.library(gone))?.deletedOnPrimary === true
   })
-  const [listed] = await follow(t, who, page('One library was deleted'), { id: gone })
+  const deleted = page('One library was deleted').map(command => command.replace('/srv/then', '/srv/before'))
+  const [listed] = await follow(t, who, deleted, { id: gone, at: existed })
   t.match(listed?.stdout, gone)
+  t.same(Object.keys(headsIn(join(who.srv, 'before'))), [gone])
   t.same(Object.keys(headsIn(join(who.srv, 'one'))), [gone])
   t.equal(await readFile(join(who.srv, 'files', 'a'), 'utf8'), 'a')
 

@@ -231,13 +231,18 @@ export class DumpStore {
 }
 
 function isLeftOver(name: string): boolean {
-  return OURS_UNDER_WAY.test(name) || isOfDeadCommand(name)
+  return OURS_UNDER_WAY.test(name) || isOfDeadCommand(name) || processOf(name) === process.pid
 }
 
 /** A command made it, which is no more. */
 export function isOfDeadCommand(name: string): boolean {
+  const pid = processOf(name)
+  return pid !== undefined && !isAlive(pid)
+}
+
+function processOf(name: string): number | undefined {
   const pid = THEIRS_UNDER_WAY.exec(name)?.[1]
-  return pid !== undefined && (Number(pid) === process.pid || !isAlive(Number(pid)))
+  return pid === undefined ? undefined : Number(pid)
 }
 
 function isAlive(pid: number): boolean {

@@ -299,6 +299,7 @@ t.test(
       'LIBRARY_GONE',
       'STOPPING',
       'DUMP_FAILED',
+      'BINLOG_UNAVAILABLE',
       'PROMOTED',
     ]
     for (const code of [...errorCodes(), 'toString', '__proto__', '', 5, null, undefined]) {
