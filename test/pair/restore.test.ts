@@ -308,8 +308,10 @@ t.test(
     await delay(50)
     const before = new Date().toISOString()
     await writeFile(sqliteIn(pair.primary.dir).path, old)
-    await pair.sync(null)
-    t.equal((await pair.library(repo))?.failure?.code, 'HEAD_REWOUND')
+    await pair.until('the older head is refused', async () => {
+      await pair.sync(null)
+      return (await pair.library(repo))?.failure?.code === 'HEAD_REWOUND'
+    })
     const to = join(await scratch(t), 'rows')
 
     const ran = await runCommand(pair, 'restore', '--to', to, '--tables-only', '--at', before)
