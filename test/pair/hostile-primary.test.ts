@@ -14,13 +14,13 @@ import type { CommitId, RepoId } from '../../src/shared/ids.js'
 import type { Answer, Lie } from '../support/fake-primary.js'
 import type { MadeUp } from '../support/taken-over.js'
 
-/** A few bytes of zstd that stand for a gigabyte, as a packed chunk. */
-function packedBomb(): Buffer {
+/** A few bytes of zstd that stand for a gigabyte, as a packed chunk. Made once: it keeps everybody else waiting for seconds. */
+const PACKED_BOMB = ((): Buffer => {
   const bytes = zstdCompressSync(Buffer.alloc(1024 * 1024 * 1024))
   const header = Buffer.from([1, 0, 0, 0, 0])
   header.writeUInt32BE(bytes.byteLength, 1)
   return Buffer.concat([header, bytes])
-}
+})()
 
 function dirOf(...children: readonly (readonly [name: string, id: string])[]): MadeUp {
   const entries = children.map(([name, id]) => entry(name, id, DIR_MODE))
@@ -84,7 +84,7 @@ function lies(): { what: string; repo: RepoId; lie: Lie; expected: string }[] {
   add('a zip bomb', 'OBJECT_CORRUPT', repo => oneCommit(repo, commitOf(repo, 'bomb commit', bomb.id), [bomb]))
   add('a chunk that unpacks to a gigabyte', 'PROTOCOL_BROKEN', () => ({
     head: idOf('never'),
-    delta: answer => answer.chunk(packedBomb()),
+    delta: answer => answer.chunk(PACKED_BOMB),
   }))
   const deep = deepTree()
   add(`a tree ${DEEP} levels deep`, 'synchronized', repo =>

@@ -46,8 +46,12 @@ export class Answer {
   }
 
   async chunk(bytes: Buffer): Promise<void> {
-    if (!this.response.write(bytes) && this.open)
-      await Promise.race([once(this.response, 'drain'), once(this.response, 'close')])
+    if (this.response.write(bytes) || !this.open) return
+    const closed = new AbortController()
+    const close = () => closed.abort()
+    this.response.once('close', close)
+    await once(this.response, 'drain', { signal: closed.signal }).catch(() => {})
+    this.response.off('close', close)
   }
 
   object(type: FrameType, id: string, bytes: Buffer): Promise<void> {
@@ -112,6 +116,9 @@ export class FakePrimary implements AsyncDisposable {
   readonly asked = new Map<string, number>()
   /** Answers to deltas that prove nothing. */
   unproved: { status: number; body: object } | undefined
+  /** Connections that end when a question comes: those that had one before, as if they had idled for too long, or all. */
+  cuts: 'none' | 'used' | 'all' = 'none'
+  readonly #used = new WeakSet<object>()
 
   private constructor() {
     this.#server = createServer((request, response) => {
@@ -140,7 +147,13 @@ export class FakePrimary implements AsyncDisposable {
     const chunks: Buffer[] = []
     for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk)
     const body = Buffer.concat(chunks)
-    const { method = '', url: path = '', headers } = request
+    const { method = '', url: path = '', headers, socket } = request
+    const isCut = this.cuts === 'all' || (this.cuts === 'used' && this.#used.has(socket))
+    this.#used.add(socket)
+    if (isCut) {
+      this.asked.set('cut', (this.asked.get('cut') ?? 0) + 1)
+      return void response.destroy()
+    }
     const proven = this.#guard.prove({ method, path, body, header: headers.authorization })
     this.asked.set(path, (this.asked.get(path) ?? 0) + 1)
     switch (path) {

@@ -85,7 +85,11 @@ export class Answer implements Dispatcher.DispatchHandler {
   #controller: Dispatcher.DispatchController | undefined
   readonly #head = Promise.withResolvers<AnswerHead>()
   readonly #signal: AbortSignal
-  readonly #abort = (): void => this.#controller?.abort(this.#signal.reason as Error)
+  readonly #abort = (): void => {
+    const why = this.#signal.reason as Error
+    this.#controller?.abort(why)
+    this.onResponseError(undefined, why) // one that has no connection yet is not told of it
+  }
   #received: Buffer[] = []
   #untaken = 0
   #over: { readonly error: unknown } | undefined
@@ -97,6 +101,8 @@ export class Answer implements Dispatcher.DispatchHandler {
   ) {
     this.#signal = signal
     this.#head.promise.catch(() => {}) // who asks for it hears of it
+    signal.addEventListener('abort', this.#abort, { once: true })
+    if (signal.aborted) this.#abort()
   }
 
   /** @throws BackupError PRIMARY_UNREACHABLE; what the signal was aborted with */
@@ -140,8 +146,7 @@ export class Answer implements Dispatcher.DispatchHandler {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller
-    if (this.#signal.aborted) return this.#abort()
-    this.#signal.addEventListener('abort', this.#abort, { once: true })
+    if (this.#signal.aborted) this.#abort()
   }
 
   onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: AnswerHead['headers']): void {
@@ -159,7 +164,7 @@ export class Answer implements Dispatcher.DispatchHandler {
     this.#end(undefined)
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+  onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
     this.#head.reject(error)
     this.#end(error)
   }

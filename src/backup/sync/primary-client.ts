@@ -11,7 +11,7 @@
 
 import { readFileSync } from 'node:fs'
 import { Agent } from 'undici'
-import { BackupError } from '../../shared/errors.js'
+import { BackupError, systemCode } from '../../shared/errors.js'
 import { limit } from '../../shared/limit.js'
 import {
   PROOF_HEADER,
@@ -198,7 +198,19 @@ export class PrimaryClient implements AsyncDisposable {
     return (this.#nodes.indexOf(node) + 1) % this.#nodes.length
   }
 
-  async #ask(node: Node, { method, path, body, wait, reset = false }: Question, signal: AbortSignal) {
+  /** A connection that idled may have been closed meanwhile, by the primary or by what is between: that is asked again. */
+  async #ask(node: Node, question: Question, signal: AbortSignal) {
+    const agent = this.#agent
+    try {
+      return await this.#askOnce(node, question, signal)
+    } catch (error) {
+      if (signal.aborted || !(error instanceof BackupError && wasCutOff(error.cause))) throw error
+      this.#renew(agent)
+      return this.#askOnce(node, question, signal)
+    }
+  }
+
+  async #askOnce(node: Node, { method, path, body, wait, reset = false }: Question, signal: AbortSignal) {
     using _waiting = wait?.begin()
     const { nonce, headers } = signRequest(this.#keys, { method, path, body })
     const answer = new Answer(node, signal)
@@ -322,6 +334,10 @@ export class PrimaryClient implements AsyncDisposable {
     )
   }
 }
+
+/** While a question was on its way or its answer not begun; not: nobody there, or nobody who answers in time. */
+const CUT_OFF: ReadonlySet<string | undefined> = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'])
+const wasCutOff = (cause: unknown): boolean => CUT_OFF.has(systemCode(cause))
 
 const post = (path: string, body: Buffer, wait: LineWait | undefined): Question => ({
   method: 'POST',

@@ -152,6 +152,21 @@ t.test('answer: a primary that never answers is let go when the reader is called
   await closed
 })
 
+t.test('answer: a question that has no connection yet is let go at once when its asker is called off', async t => {
+  const node = { origin: 'http://127.0.0.1:1', prefix: '' }
+  const neverConnects = new Agent({ connections: 1, connect: () => {} })
+  t.teardown(() => neverConnects.destroy())
+  for (const when of ['connecting', 'queued', 'before it is asked'] as const) {
+    const called = new AbortController()
+    if (when === 'before it is asked') called.abort(new Error('the daemon is stopping'))
+    const answer = new Answer(node, called.signal)
+    neverConnects.dispatch({ origin: node.origin, path: '/', method: 'GET' }, answer)
+    called.abort(new Error('the daemon is stopping'))
+    await t.rejects(answer.head(), { message: 'the daemon is stopping' }, when)
+    await t.rejects(answer.parts(new Pace(node)).next(), { message: 'the daemon is stopping' }, when)
+  }
+})
+
 t.test('answer: whoever stops early hangs up, read from or not', async t => {
   for (const stop of ['reading', 'before reading'] as const) {
     const served = Promise.withResolvers<Served>()
