@@ -15,7 +15,7 @@ import type { CopyRows } from './read-copy.js'
 
 /** Batches of all threads at once, written and not yet renamed (sizes: failpoints.ts). */
 const TEMP_FILES_MAX = 600
-const STATE_FILES = /^(state\.db(-wal|-shm|-journal)?|blocks\.idx|lock(-journal)?|control\.sock)$/
+const STATE_FILES = /^(state\.db(-wal|-shm|-journal)?|blocks\.idx|lock(-journal)?|control\.sock|dumps|binlog)$/
 /** One start that was killed in the middle, and no more: the next one has to clear it away. */
 const STATE_TEMPS_MAX = 1
 

@@ -1,6 +1,6 @@
 /** A short torture, and that each thing which it looks for is found when it is there. The seed is printed; SEED=n runs one again. */
 
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import t from 'tap'
@@ -141,6 +141,12 @@ t.test('crash: what a torture looks for is found', async t => {
   cut()
   t.not(await found().catch(String), '', 'pages of garbage in the state')
   writeFileSync(state, whole)
+
+  const half = join(stateDir, '.c') // of one who was killed while it made its socket, beside what it keeps
+  mkdirSync(half)
+  for (const kept of ['dumps', 'binlog']) mkdirSync(join(stateDir, kept), { recursive: true })
+  t.strictSame((await scene.lookCold()).problems, [], 'the room of a socket that was not made, beside dumps')
+  rmSync(half, { recursive: true })
 
   const temp = join(pair.backup.dataDir, 'tmpfiles', 'seaf-backup', 'left')
   writeFileSync(temp, '')
