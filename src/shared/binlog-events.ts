@@ -12,22 +12,29 @@ import { crc32 } from 'node:zlib'
 
 export const MAGIC = Buffer.from([0xfe, 0x62, 0x69, 0x6e])
 export const EVENT_HEADER_BYTES = 19
-const CRC_BYTES = 4
+export const CRC_BYTES = 4
 /** Its longest is some hundred bytes: it must be read whole. */
 const FORMAT_BYTES_MAX = 64 * 1024
 /** In the body of a format description: version (2), server (50), created (4), length of headers (1). */
 const FORMAT_BYTES_MIN = EVENT_HEADER_BYTES + 57 + 1 + CRC_BYTES
 const CREATED_AT = EVENT_HEADER_BYTES + 52
-const FLAGS_AT = 17
+export const FLAGS_AT = 17
 const POSITION_AT = 13
 /** Set in the file while the server writes to it, and never counted in the checksum. */
-const IN_USE = 0x01
+export const IN_USE = 0x01
 /** Made up for a connection, and in no file. */
 const ARTIFICIAL = 0x20
 
 export const ROTATE = 4
 export const FORMAT_DESCRIPTION = 15
 const HEARTBEATS = new Set([27, 41])
+
+export interface BinlogPosition {
+  /** As the server calls it. */
+  readonly file: string
+  /** Bytes: where an event begins, or the last one has ended. */
+  readonly offset: number
+}
 
 export interface EventHeader {
   /** Unix seconds. */

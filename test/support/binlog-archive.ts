@@ -15,7 +15,7 @@ import {
   runInfoPath,
 } from '../../src/backup/binlog/archive-layout.js'
 import { CORE_TABLES } from '../../src/shared/catalog/schema.js'
-import type { DumpPosition } from '../../src/backup/dumps/dump-manifest.js'
+import type { BinlogPosition } from '../../src/shared/binlog-events.js'
 import type { Mariadb } from './mariadb.js'
 
 const run = promisify(execFile)
@@ -57,7 +57,7 @@ export async function layArchive(stateDir: string, server: Mariadb, options: Arc
 export async function dumpOf(
   server: Mariadb,
   databases: readonly string[],
-): Promise<{ readonly sql: string; readonly position: DumpPosition }> {
+): Promise<{ readonly sql: string; readonly position: BinlogPosition }> {
   const core = CORE_TABLES.map(table => `--ignore-table=${databases[0] ?? ''}.${table}`)
   const { stdout } = await run(
     'mariadb-dump',
@@ -79,20 +79,20 @@ export async function dumpOf(
   return { sql: stdout, position: positionIn(stdout) }
 }
 
-export function positionIn(sql: string): DumpPosition {
+export function positionIn(sql: string): BinlogPosition {
   const [, file = '', offset = '0'] =
     /^-- CHANGE MASTER TO MASTER_LOG_FILE='([^']+)', MASTER_LOG_POS=(\d+);/m.exec(sql) ?? []
   return { file, offset: Number(offset) }
 }
 
 /** Of a dump that is kept: where its snapshot is, for one that was taken when nothing was written. */
-export async function notePosition(stateDir: string, id: string, position: DumpPosition): Promise<void> {
+export async function notePosition(stateDir: string, id: string, position: BinlogPosition): Promise<void> {
   const manifest = join(stateDir, 'dumps', id, 'manifest.json')
   const json = JSON.parse(await readFile(manifest, 'utf8')) as object
   await writeFile(manifest, JSON.stringify({ ...json, position }))
 }
 
-export async function binlogEnd(server: Mariadb): Promise<DumpPosition> {
+export async function binlogEnd(server: Mariadb): Promise<BinlogPosition> {
   const [file = '', offset] = (await server.query('SHOW MASTER STATUS')).trim().split('\t')
   return { file, offset: Number(offset) }
 }

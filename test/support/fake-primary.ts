@@ -106,6 +106,9 @@ export const rowsOf = (repo: RepoId, head: string): LibraryRows => ({
   validSince: null,
 })
 
+/** What an agent of before there was such a question says. */
+const UNKNOWN_QUESTION = Buffer.from(JSON.stringify({ code: 'BAD_REQUEST', message: 'there is no such path' }))
+
 export class FakePrimary implements AsyncDisposable {
   readonly #guard = new RequestGuard(authKey(TOKEN))
   readonly #server: Server
@@ -161,6 +164,10 @@ export class FakePrimary implements AsyncDisposable {
         return this.#whole(response, proven, 200, this.#listing())
       case '/v1/delta':
         return this.#delta(response, proven, JSON.parse(body.toString()) as { repo: RepoId })
+      case '/v1/dump':
+      case '/v1/binlog':
+      case '/v1/counts':
+        return this.#whole(response, proven, 404, UNKNOWN_QUESTION)
       default: {
         const { repo, objects } = decodeObjectsRequest(body)
         const answer = new Answer(response, proven)

@@ -15,7 +15,8 @@
 import { readFileSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { BackupError, reason, systemCode } from '../../shared/errors.js'
-import { fields, number, text } from '../../shared/wire/json-fields.js'
+import { isLogName } from '../../shared/wire/binlog-messages.js'
+import { count, fields, text } from '../../shared/wire/json-fields.js'
 import type { Fields } from '../../shared/wire/json-fields.js'
 
 export interface ArchivedServer {
@@ -75,8 +76,6 @@ const VERSION = 1
 const NUMBER = /^\d{8}$/
 const FILE_INFO = /^(\d{8})\.json$/
 export const NUMBER_MAX = 99_999_999
-/** Names of files are at most so long where MySQL runs. */
-const NAME_BYTES_MAX = 255
 /** Of run.json and the others: some hundred bytes. */
 const WORDS_MAX = 1_000
 
@@ -104,35 +103,29 @@ export function decodeRunInfo(bytes: Buffer): RunInfo {
   const json = decode(bytes)
   const server = fields(json['server'], 'server')
   return {
-    server: { version: words(server['version'], 'version'), id: whole(server['id'], 'id') },
-    began: whole(json['began'], 'began'),
+    server: { version: words(server['version'], 'version'), id: count(server['id'], 'id') },
+    began: count(json['began'], 'began'),
     why: words(json['why'], 'why'),
   }
 }
 
 export function decodeFileInfo(bytes: Buffer): FileInfo {
   const { name } = decode(bytes)
-  if (!isBinlogName(name)) throw new TypeError('name is no name of a binlog')
+  if (!isLogName(name)) throw new TypeError('name is no name of a binlog')
   return { name }
 }
 
 export function decodeReached(bytes: Buffer): Reached {
   const json = decode(bytes)
-  const n = whole(json['n'], 'n')
+  const n = count(json['n'], 'n')
   if (n < 1 || n > NUMBER_MAX) throw new TypeError('n is no number of a file')
   return {
     n,
-    offset: whole(json['offset'], 'offset'),
-    serverTime: whole(json['serverTime'], 'serverTime'),
-    at: whole(json['at'], 'at'),
+    offset: count(json['offset'], 'offset'),
+    serverTime: count(json['serverTime'], 'serverTime'),
+    at: count(json['at'], 'at'),
   }
 }
-
-export const isBinlogName = (value: unknown): value is string =>
-  typeof value === 'string' &&
-  value !== '' &&
-  Buffer.byteLength(value) <= NAME_BYTES_MAX &&
-  !/[\p{Cc}/\\\ufffd]/u.test(value)
 
 function decode(bytes: Buffer): Fields {
   const json = fields(JSON.parse(bytes.toString('utf8')), 'it')
@@ -144,12 +137,6 @@ function words(value: unknown, name: string): string {
   const said = text(value, name)
   if (said.length > WORDS_MAX) throw new TypeError(`${name} is too long`)
   return said
-}
-
-function whole(value: unknown, name: string): number {
-  const counted = number(value, name)
-  if (!Number.isInteger(counted)) throw new TypeError(`${name} is no whole number`)
-  return counted
 }
 
 /** All runs, oldest first; also those that are damaged, which is nothing to the others. @throws BackupError DUMP_DAMAGED */

@@ -8,12 +8,12 @@
  * that is whole can be gone on from, what is younger stays. The file that is being written always does.
  */
 
-import type { DumpPosition } from '../dumps/dump-manifest.js'
+import type { BinlogPosition } from '../../shared/binlog-events.js'
 import type { ArchiveRun } from './archive-layout.js'
 
 /** A dump that is whole. */
 export interface HeldFrom {
-  readonly position: DumpPosition | null
+  readonly position: BinlogPosition | null
   /** When it had been taken, Unix ms. */
   readonly endedAt: number
 }

@@ -38,7 +38,7 @@ import {
   runNumbers,
 } from './archive-layout.js'
 import { IncomingLog } from './incoming-log.js'
-import type { LogPosition } from '../../shared/wire/binlog-messages.js'
+import type { BinlogPosition } from '../../shared/binlog-events.js'
 import type { ArchivedServer, Reached, RunInfo } from './archive-layout.js'
 
 const REMOVING = /^\.removing-/
@@ -52,7 +52,7 @@ export interface BegunRun extends RunInfo {
 /** The end of the newest run. */
 export interface ArchiveEnd extends BegunRun {
   readonly reached: Reached
-  readonly position: LogPosition
+  readonly position: BinlogPosition
   /** The format description event of the file. */
   readonly format: Buffer
 }

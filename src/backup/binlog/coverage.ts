@@ -2,7 +2,8 @@
 
 import { BackupError } from '../../shared/errors.js'
 import { readEvents } from './events.js'
-import type { Dump, DumpPosition } from '../dumps/dump-manifest.js'
+import type { BinlogPosition } from '../../shared/binlog-events.js'
+import type { Dump } from '../dumps/dump-manifest.js'
 import type { ArchiveRun, Reached } from './archive-layout.js'
 import type { BinlogPart } from './events.js'
 
@@ -61,7 +62,7 @@ export function usableCoverage(runs: readonly ArchiveRun[], dump: Dump): Coverag
   }
 }
 
-function coverageBy(run: ArchiveRun, dump: Dump, { file, offset }: DumpPosition): Coverage | undefined {
+function coverageBy(run: ArchiveRun, dump: Dump, { file, offset }: BinlogPosition): Coverage | undefined {
   const { files, reached } = run
   // a run that ended before the dump was taken knows nothing of what came after it
   if (!reached || reached.at < dump.askedAt) return undefined

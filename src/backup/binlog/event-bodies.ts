@@ -2,7 +2,8 @@
 
 import { inflateSync } from 'node:zlib'
 import { reason } from '../../shared/errors.js'
-import { EVENT, EVENT_BYTES_MAX, HEADER_BYTES, withFlag } from './events.js'
+import { EVENT_HEADER_BYTES } from '../../shared/binlog-events.js'
+import { EVENT, EVENT_BYTES_MAX, withFlag } from './events.js'
 import type { BinlogEvent } from './events.js'
 
 export interface Query {
@@ -44,13 +45,13 @@ export function readQuery(event: BinlogEvent): Query {
 /** A statement BEGIN of the time and the server of another event. `flags`: of the event. */
 export function beginLike({ bytes, format }: BinlogEvent, flags: number): Buffer {
   const said = Buffer.from('BEGIN')
-  const made = Buffer.alloc(HEADER_BYTES + QUERY.least + 1 + said.byteLength + (format.hasChecksums ? 4 : 0))
-  bytes.copy(made, 0, 0, HEADER_BYTES)
+  const made = Buffer.alloc(EVENT_HEADER_BYTES + QUERY.least + 1 + said.byteLength + (format.hasChecksums ? 4 : 0))
+  bytes.copy(made, 0, 0, EVENT_HEADER_BYTES)
   made.writeUInt8(EVENT.query, 4)
   made.writeUInt32LE(made.byteLength, 9)
   made.writeUInt32LE(0, 13) // it is in no file
   made.writeUInt16LE(0, 17)
-  said.copy(made, HEADER_BYTES + QUERY.least + 1)
+  said.copy(made, EVENT_HEADER_BYTES + QUERY.least + 1)
   return withFlag({ bytes: made, type: EVENT.query, format }, 17, flags)
 }
 
@@ -94,7 +95,7 @@ const tableId = (body: Buffer): string => body.subarray(0, ID_BYTES).toString('h
 
 const STATEMENT_ENDS = 0x1
 /** Where the flags of rows are, in the whole event. */
-const ROWS_FLAGS_AT = HEADER_BYTES + ID_BYTES
+const ROWS_FLAGS_AT = EVENT_HEADER_BYTES + ID_BYTES
 
 export const ROWS_END = { at: ROWS_FLAGS_AT, flag: STATEMENT_ENDS } as const
 

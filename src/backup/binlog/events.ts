@@ -6,6 +6,15 @@
 
 import { closeSync, openSync, readSync } from 'node:fs'
 import { crc32 } from 'node:zlib'
+import {
+  BinlogBroken,
+  CRC_BYTES,
+  EVENT_HEADER_BYTES,
+  FLAGS_AT,
+  IN_USE,
+  MAGIC,
+  hasChecksums,
+} from '../../shared/binlog-events.js'
 import { BackupError, reason } from '../../shared/errors.js'
 
 /** Those that mean something here; MariaDB's own begin at 160. */
@@ -71,11 +80,6 @@ export interface BinlogPart {
   readonly to: number
 }
 
-export const MAGIC = Buffer.from([0xfe, 0x62, 0x69, 0x6e])
-export const HEADER_BYTES = 19
-const CHECKSUM_BYTES = 4
-const FLAGS_AT = 17
-const IN_USE = 0x1
 /** A row of that size no server takes by its defaults. */
 export const EVENT_BYTES_MAX = 64 * 1024 * 1024
 const READ_BYTES = 1024 * 1024
@@ -101,8 +105,8 @@ export function* readEvents(part: BinlogPart): Generator<BinlogEvent> {
 
 function next(file: Pieces, part: BinlogPart, known: BinlogFormat | undefined): BinlogEvent {
   const { position } = file
-  const size = file.look(HEADER_BYTES).readUInt32LE(9)
-  if (size < HEADER_BYTES + CHECKSUM_BYTES) throw damaged(part, position, `an event says that it has ${size} bytes`)
+  const size = file.look(EVENT_HEADER_BYTES).readUInt32LE(9)
+  if (size < EVENT_HEADER_BYTES + CRC_BYTES) throw damaged(part, position, `an event says that it has ${size} bytes`)
   if (position + size > part.to) throw damaged(part, position, `an event of ${size} bytes is cut off at ${part.to}`)
   if (size > EVENT_BYTES_MAX)
     throw unreplayable(part, position, `an event has ${size} bytes, and ${EVENT_BYTES_MAX} are the most that is taken`)
@@ -112,9 +116,9 @@ function next(file: Pieces, part: BinlogPart, known: BinlogFormat | undefined): 
   if (!format) throw damaged(part, position, 'nothing says how it is to be read')
   const said = bytes.readUInt32LE(13)
   if (said !== 0 && said !== file.position % 2 ** 32) throw damaged(part, position, 'no event begins there')
-  if (hasChecksum(type, format) && checksum(bytes, type) !== bytes.readUInt32LE(size - CHECKSUM_BYTES))
+  if (hasChecksum(type, format) && checksum(bytes, type) !== bytes.readUInt32LE(size - CRC_BYTES))
     throw damaged(part, position, 'the checksum of an event is not right')
-  const body = bytes.subarray(HEADER_BYTES, hasChecksum(type, format) ? size - CHECKSUM_BYTES : size)
+  const body = bytes.subarray(EVENT_HEADER_BYTES, hasChecksum(type, format) ? size - CRC_BYTES : size)
   return { type, timestamp: bytes.readUInt32LE(0), position, end: file.position, bytes, body, format }
 }
 
@@ -124,7 +128,7 @@ const hasChecksum = (type: number, format: BinlogFormat): boolean =>
 
 /** Of a file that is being written the server marks the first event, after its checksum was made. */
 function checksum(bytes: Buffer, type: number): number {
-  const covered = bytes.subarray(0, -CHECKSUM_BYTES)
+  const covered = bytes.subarray(0, -CRC_BYTES)
   const flags = bytes.readUInt16LE(FLAGS_AT)
   if (type !== EVENT.formatDescription || (flags & IN_USE) === 0) return crc32(covered)
   const unmarked = Buffer.from(covered)
@@ -132,26 +136,31 @@ function checksum(bytes: Buffer, type: number): number {
   return crc32(unmarked)
 }
 
-const FORMAT = { version: 0, server: 2, serverBytes: 50, began: 52, headerLength: 56, least: 57 } as const
-const CRC32 = 1
+const FORMAT = { version: 0, server: 2, serverBytes: 50, began: 52, headerLength: 56 } as const
 
 function describedBy(bytes: Buffer, part: BinlogPart, position: number): BinlogFormat {
-  const body = bytes.subarray(HEADER_BYTES)
-  if (body.byteLength < FORMAT.least + CHECKSUM_BYTES + 1) throw damaged(part, position, 'its description is too short')
+  const body = bytes.subarray(EVENT_HEADER_BYTES)
+  const checksums = checksumsSaid(bytes, part, position)
   const version = body.readUInt16LE(FORMAT.version)
   const headerLength = body.readUInt8(FORMAT.headerLength)
-  if (version !== 4 || headerLength !== HEADER_BYTES)
+  if (version !== 4 || headerLength !== EVENT_HEADER_BYTES)
     throw unreplayable(part, position, `it is of version ${version} of the format, and 4 is known here`)
-  const algorithm = body.readUInt8(body.byteLength - CHECKSUM_BYTES - 1)
-  if (algorithm > CRC32)
-    throw unreplayable(part, position, `its checksums are of kind ${algorithm}, which is not known here`)
   const server = body.subarray(FORMAT.server, FORMAT.server + FORMAT.serverBytes).toString('latin1')
   return {
     serverVersion: server.replace(/\0.*$/s, ''),
-    hasChecksums: algorithm === CRC32,
+    hasChecksums: checksums,
     began: bytes.readUInt32LE(0),
     isOfStart: body.readUInt32LE(FORMAT.began) !== 0,
     bytes: Buffer.from(bytes),
+  }
+}
+
+function checksumsSaid(bytes: Buffer, part: BinlogPart, position: number): boolean {
+  try {
+    return hasChecksums(bytes)
+  } catch (error) {
+    if (error instanceof BinlogBroken) throw unreplayable(part, position, error.message, error)
+    throw error
   }
 }
 
@@ -164,11 +173,9 @@ export function withFlag(
   const changed = Buffer.from(bytes)
   changed.writeUInt16LE(changed.readUInt16LE(at) | flag, at)
   if (hasChecksum(type, format))
-    changed.writeUInt32LE(crc32(changed.subarray(0, -CHECKSUM_BYTES)), changed.byteLength - CHECKSUM_BYTES)
+    changed.writeUInt32LE(crc32(changed.subarray(0, -CRC_BYTES)), changed.byteLength - CRC_BYTES)
   return changed
 }
-
-export const EVENT_FLAGS_AT = FLAGS_AT
 
 /** A file, forwards. What was taken is there until the next is looked at. */
 class Pieces implements Disposable {

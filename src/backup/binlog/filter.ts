@@ -7,7 +7,8 @@
  */
 
 import { ROWS_END, beginLike, readGtid, readRows, readTableMap } from './event-bodies.js'
-import { EVENT, EVENT_FLAGS_AT, withFlag } from './events.js'
+import { FLAGS_AT } from '../../shared/binlog-events.js'
+import { EVENT, withFlag } from './events.js'
 import { judgeStatement, keepsRows } from './scope.js'
 import type { MariadbGtid, Query } from './event-bodies.js'
 import type { BinlogEvent } from './events.js'
@@ -98,11 +99,7 @@ export class BinlogFilter {
     if (event.type === EVENT.gtid) this.#noteGtid(readGtid(event))
     if (last && !this.#isKept) return []
     // BEGIN and COMMIT of a session in another database
-    const given = query
-      ? withFlag(event, EVENT_FLAGS_AT, WITHOUT_USE)
-      : event.type === EVENT.xid
-        ? event.bytes
-        : begun(event)
+    const given = query ? withFlag(event, FLAGS_AT, WITHOUT_USE) : event.type === EVENT.xid ? event.bytes : begun(event)
     if (last && given) return [given]
     if (given) this.#frame.push(given)
     return []
@@ -133,7 +130,7 @@ export class BinlogFilter {
     if (verdict.defines && event.timestamp <= this.dumpedUntil) throw new DefinedMeanwhile(verdict.writes)
     for (const table of verdict.writes) this.#noteTable(table)
     if (this.kept.made.length < NAMES_MAX) this.kept.made.push(...verdict.made)
-    return this.#keep([...before, verdict.isElsewhere ? withFlag(event, EVENT_FLAGS_AT, WITHOUT_USE) : event.bytes])
+    return this.#keep([...before, verdict.isElsewhere ? withFlag(event, FLAGS_AT, WITHOUT_USE) : event.bytes])
   }
 
   #described(event: BinlogEvent): Buffer[] {

@@ -72,21 +72,9 @@ interface Asking {
 async function ask({ source, archive, now }: TakingBinlog, asking: Asking, signal: AbortSignal): Promise<Answered> {
   const { from } = asking
   await using intake = new Intake(archive, asking, now)
-  try {
-    const request = { from: from?.position ?? null, bytes: ANSWER_BYTES_MAX }
-    await source.binlog(request, frame => intake.take(frame), signal)
-  } catch (error) {
-    throw tooOld(error) ?? error
-  }
+  const request = { from: from?.position ?? null, bytes: ANSWER_BYTES_MAX }
+  await source.binlog(request, frame => intake.take(frame), signal)
   return await intake.end()
-}
-
-/** An agent of before the binlog was archived says that it knows no such request. */
-function tooOld(error: unknown): BackupError | undefined {
-  if (!(error instanceof BackupError) || error.code !== 'PRIMARY_FAILED') return undefined
-  if (error.details['code'] !== 'BAD_REQUEST') return undefined
-  const message = 'ask for the binlog: the agent on the primary is older than this daemon and gives none'
-  return new BackupError('PROTOCOL_VERSION', message, {}, { cause: error })
 }
 
 /** Frames of one answer; what comes in another order than it should is refused. */

@@ -3,7 +3,8 @@
 import { BackupError, reason } from '../../shared/errors.js'
 import { isLogName } from '../../shared/wire/binlog-messages.js'
 import { DUMP_PARTS_MAX, isPartName } from '../../shared/wire/dump-messages.js'
-import { fields, list, nullable, number, oneOf, text } from '../../shared/wire/json-fields.js'
+import { count, fields, list, nullable, oneOf, text } from '../../shared/wire/json-fields.js'
+import type { BinlogPosition } from '../../shared/binlog-events.js'
 import type { DumpHeader } from '../../shared/wire/dump-messages.js'
 
 export interface KeptPart {
@@ -21,17 +22,10 @@ export interface TableCount {
   readonly rows: number
 }
 
-/** Where in the binlog of the primary its snapshot lies: what is logged from there on is not in it. */
-export interface DumpPosition {
-  readonly file: string
-  /** Bytes. */
-  readonly offset: number
-}
-
 /** What is found when a dump is read. */
 export interface DumpContents {
   readonly tables: readonly TableCount[]
-  readonly position: DumpPosition | null
+  readonly position: BinlogPosition | null
 }
 
 export interface Dump extends DumpHeader {
@@ -44,8 +38,8 @@ export interface Dump extends DumpHeader {
   readonly parts: readonly KeptPart[]
   /** Counted in what was written here. */
   readonly tables: readonly TableCount[]
-  /** Null: it does not say; SQLite, a server without a binlog, or a dump of before it was asked for. */
-  readonly position: DumpPosition | null
+  /** Where in the binlog of the primary its snapshot lies: what is logged from there on is not in it. Null: it does not say; SQLite, a server without a binlog, or a dump of before it was asked for. */
+  readonly position: BinlogPosition | null
 }
 
 const VERSION = 1
@@ -96,16 +90,10 @@ function tableCount(value: unknown): TableCount {
   return { database: text(database, 'database'), table: text(table, 'table'), rows: count(rows, 'rows') }
 }
 
-function dumpPosition(value: unknown): DumpPosition {
+function dumpPosition(value: unknown): BinlogPosition {
   const { file, offset } = fields(value, 'position')
   if (!isLogName(file)) throw new TypeError('the position is in no file')
   return { file, offset: count(offset, 'offset') }
-}
-
-function count(value: unknown, name: string): number {
-  const counted = number(value, name)
-  if (!Number.isInteger(counted)) throw new TypeError(`${name} is no whole number`)
-  return counted
 }
 
 export const bytesOf = ({ parts }: Dump): number => parts.reduce((sum, { bytes }) => sum + bytes, 0)

@@ -15,7 +15,8 @@ import { storeError } from '../../shared/store/durable-file.js'
 import { SqlRows } from './sql-rows.js'
 import { sqliteRows } from './sqlite-rows.js'
 import type { DumpEngine } from '../../shared/wire/dump-messages.js'
-import type { DumpContents, DumpPosition, KeptPart, TableCount } from './dump-manifest.js'
+import type { BinlogPosition } from '../../shared/binlog-events.js'
+import type { DumpContents, KeptPart, TableCount } from './dump-manifest.js'
 
 /** What zstd may ask for in memory: 8 MiB is the most that the agent's level uses. Each output costs a turn of a pool thread. */
 const UNPACKING = { chunkSize: 128 * 1024, params: { [constants.ZSTD_d_windowLogMax]: 23 } }
@@ -58,7 +59,7 @@ export async function unpackPart(
 /** Reads all of it. `scratch`: a directory for databases that are unpacked to be looked at. @throws BackupError DUMP_DAMAGED */
 export async function readDump(dump: DumpOnDisk, scratch: string, signal: AbortSignal): Promise<DumpContents> {
   const tables: TableCount[] = []
-  let position: DumpPosition | null = null
+  let position: BinlogPosition | null = null
   for (const index of dump.parts.keys()) {
     const expected = (sum: PartSum) => expectSame(dump, partOf(dump, index), sum)
     const found = await readPart(packedPart(dump, index), { engine: dump.engine, scratch, expected }, signal)

@@ -8,7 +8,8 @@
  */
 
 import { isLogName } from '../../shared/wire/binlog-messages.js'
-import type { DumpPosition, TableCount } from './dump-manifest.js'
+import type { BinlogPosition } from '../../shared/binlog-events.js'
+import type { TableCount } from './dump-manifest.js'
 
 const [LF, QUOTE, BACKSLASH, OPEN, CLOSE, SEMICOLON] = [0x0a, 0x27, 0x5c, 0x28, 0x29, 0x3b]
 /** Of a line, so much is looked at: names have 64 characters. */
@@ -44,7 +45,7 @@ export class SqlRows {
   #line = ''
   #insert: OpenInsert | undefined
   #completed = false
-  #position: DumpPosition | null = null
+  #position: BinlogPosition | null = null
 
   push(chunk: Buffer): void {
     for (let at = 0; at < chunk.byteLength;) at = this.#insert ? this.#readRows(chunk, at) : this.#readLine(chunk, at)
@@ -60,7 +61,7 @@ export class SqlRows {
   }
 
   /** Where in the binlog the snapshot lies, when the dump says so. */
-  position(): DumpPosition | null {
+  position(): BinlogPosition | null {
     return this.#position
   }
 
@@ -137,7 +138,7 @@ export class SqlRows {
   }
 }
 
-function positionIn(line: string): DumpPosition | null {
+function positionIn(line: string): BinlogPosition | null {
   const [, name = '', offset = ''] = POSITION.exec(line) ?? []
   const file = utf8(name)
   return isLogName(file) ? { file, offset: Number(offset) } : null

@@ -19,7 +19,8 @@ import {
 import { readPart } from './read-dump.js'
 import type { Frame } from '../../shared/wire/frames.js'
 import type { DumpHeader } from '../../shared/wire/dump-messages.js'
-import type { Dump, DumpContents, DumpPosition, KeptPart, TableCount } from './dump-manifest.js'
+import type { BinlogPosition } from '../../shared/binlog-events.js'
+import type { Dump, DumpContents, KeptPart, TableCount } from './dump-manifest.js'
 import type { DumpStore, IncomingDump } from './dump-store.js'
 import type { PartReading, PartSum } from './read-dump.js'
 
@@ -49,23 +50,11 @@ export async function takeDump(
   await using incoming = store.begin(askedAt)
   using scratch = store.scratch(incoming.id)
   await using intake = new Intake(incoming, scratch.dir, onBytes)
-  try {
-    await source.dump(frame => intake.take(frame), signal)
-  } catch (error) {
-    throw tooOld(error) ?? error
-  }
+  await source.dump(frame => intake.take(frame), signal)
   const { header, parts, tables, position } = await intake.end()
   const dump: Dump = { id: incoming.id, ...header, askedAt, endedAt: now(), cause, parts, tables, position }
   await incoming.complete(dump)
   return dump
-}
-
-/** An agent of before there were dumps says that it knows no such request. */
-function tooOld(error: unknown): BackupError | undefined {
-  if (!(error instanceof BackupError) || error.code !== 'PRIMARY_FAILED') return undefined
-  if (error.details['code'] !== 'BAD_REQUEST') return undefined
-  const message = 'ask for a dump: the agent on the primary is older than this daemon and gives none'
-  return new BackupError('PROTOCOL_VERSION', message, {}, { cause: error })
 }
 
 /** Frames of one dump; what comes in another order than it should is refused. */
@@ -73,7 +62,7 @@ class Intake implements AsyncDisposable {
   #header: DumpHeader | undefined
   readonly #parts: KeptPart[] = []
   readonly #tables: TableCount[] = []
-  #position: DumpPosition | null = null
+  #position: BinlogPosition | null = null
   #part: IncomingPart | undefined
   #bytes = 0
   #failure: BackupError | undefined

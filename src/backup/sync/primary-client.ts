@@ -146,17 +146,19 @@ export class PrimaryClient implements AsyncDisposable {
 
   /** One dump of the databases, as frames (wire/dump-messages.ts). */
   async dump(onFrame: OnFrame, signal: AbortSignal): Promise<void> {
-    await this.#stream(post('/v1/dump', Buffer.alloc(0), undefined), onFrame, signal)
+    const question = post('/v1/dump', Buffer.alloc(0), undefined)
+    await ofNewAgents('a dump', this.#stream(question, onFrame, signal))
   }
 
   /** The next of the binlog, as frames (wire/binlog-messages.ts). */
   async binlog(asked: BinlogRequest, onFrame: OnFrame, signal: AbortSignal): Promise<void> {
-    await this.#stream(post('/v1/binlog', Buffer.from(JSON.stringify(asked)), undefined), onFrame, signal)
+    const question = post('/v1/binlog', Buffer.from(JSON.stringify(asked)), undefined)
+    await ofNewAgents('the binlog', this.#stream(question, onFrame, signal))
   }
 
-  /** How many rows its tables have now. @throws BackupError BAD_REQUEST in its details: an agent that is too old */
+  /** How many rows its tables have now. */
   async counts(signal: AbortSignal): Promise<CountedTable[]> {
-    return decodeCounts(await this.#proved('/v1/counts', COUNTS_BYTES_MAX, signal))
+    return decodeCounts(await ofNewAgents('counts', this.#proved('/v1/counts', COUNTS_BYTES_MAX, signal)))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -332,6 +334,17 @@ export class PrimaryClient implements AsyncDisposable {
       'PRIMARY_UNREACHABLE',
       `ask ${node.origin} (primary_url): it answered ${status}; is this the address of seaf-backup-primary?`,
     )
+  }
+}
+
+/** An agent of before there was such a question says that it does not know it. @throws BackupError PROTOCOL_VERSION */
+async function ofNewAgents<T>(what: string, answer: Promise<T>): Promise<T> {
+  try {
+    return await answer
+  } catch (error) {
+    if (!(error instanceof BackupError) || error.details['code'] !== 'BAD_REQUEST') throw error
+    const message = `ask for ${what}: the agent on the primary is older than this daemon and gives none`
+    throw new BackupError('PROTOCOL_VERSION', message, {}, { cause: error })
   }
 }
 

@@ -5,7 +5,7 @@
 
 import { EventEmitter } from 'node:events'
 import type { Connection } from 'mysql2'
-import type { BinlogPosition } from '../changes/binlog-position.js'
+import type { BinlogPosition } from '../../shared/binlog-events.js'
 
 const COM_BINLOG_DUMP = 0x12
 /** The server answers with an end in place of waiting for more. */

@@ -3,7 +3,7 @@
  * each who comes to read it into their own log.
  */
 
-import type { BinlogPosition } from '../changes/binlog-position.js'
+import type { BinlogPosition } from '../../shared/binlog-events.js'
 
 export class LastEnd {
   #end: { readonly position: BinlogPosition; readonly format: Buffer } | undefined

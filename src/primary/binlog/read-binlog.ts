@@ -18,7 +18,7 @@ import { BeyondReach, Slice } from './slice.js'
 import type { Connection } from 'mysql2'
 import type { MysqlConfig } from '../../shared/catalog/database-config.js'
 import type { BinlogHeader, BinlogRequest } from '../../shared/wire/binlog-messages.js'
-import type { BinlogPosition } from '../changes/binlog-position.js'
+import type { BinlogPosition } from '../../shared/binlog-events.js'
 import type { Piece } from './slice.js'
 
 export interface BinlogAnswer {

@@ -11,7 +11,7 @@ import {
   eventHeader,
 } from '../../shared/binlog-events.js'
 import type { EventHeader } from '../../shared/binlog-events.js'
-import type { BinlogPosition } from '../changes/binlog-position.js'
+import type { BinlogPosition } from '../../shared/binlog-events.js'
 
 /** The beginning of a file, by its name, or bytes of the one begun last. */
 export type Piece = string | Buffer

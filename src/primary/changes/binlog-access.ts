@@ -10,7 +10,7 @@ import { BackupError, reason, systemCode } from '../../shared/errors.js'
 import { globalPrivileges, grantee } from '../mysql-grants.js'
 import type { Connection } from 'mysql2/promise'
 import type { MysqlConfig } from '../../shared/catalog/database-config.js'
-import type { BinlogPosition } from './binlog-position.js'
+import type { BinlogPosition } from '../../shared/binlog-events.js'
 
 const CONNECT_MS_MAX = 10_000
 /** A server that stalls for longer is as good as gone: the connection is given up and made anew. */

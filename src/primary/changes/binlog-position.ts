@@ -5,12 +5,7 @@ import { join } from 'node:path'
 import { randomInt } from 'node:crypto'
 import { systemCode } from '../../shared/errors.js'
 import { writeDurably } from '../../shared/store/durable-file.js'
-
-export interface BinlogPosition {
-  readonly file: string
-  /** Bytes. */
-  readonly offset: number
-}
+import type { BinlogPosition } from '../../shared/binlog-events.js'
 
 interface Saved {
   readonly serverId: number

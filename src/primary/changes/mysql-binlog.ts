@@ -22,7 +22,7 @@ import type { CatalogReader } from '../../shared/catalog/catalog.js'
 import type { Value } from '../../shared/catalog/library-tables.js'
 import type { Log } from '../../shared/log.js'
 import type { MysqlConfig } from '../../shared/catalog/database-config.js'
-import type { BinlogPosition } from './binlog-position.js'
+import type { BinlogPosition } from '../../shared/binlog-events.js'
 import type { ChangeSink, ChangeSource } from './change-source.js'
 
 const RECONNECT = { first: 100, max: 5_000 }

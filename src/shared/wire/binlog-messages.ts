@@ -10,16 +10,11 @@
  */
 
 import { broken, decodeJson, printable } from './frames.js'
-
-export interface LogPosition {
-  readonly file: string
-  /** Bytes. */
-  readonly offset: number
-}
+import type { BinlogPosition } from '../binlog-events.js'
 
 export interface BinlogRequest {
   /** The end of an event; null: the beginning of the file that is being written now. */
-  readonly from: LogPosition | null
+  readonly from: BinlogPosition | null
   /** The most to send, unless a single event is longer. */
   readonly bytes: number
 }
@@ -58,7 +53,7 @@ export function decodeBinlogRequest(body: Buffer): BinlogRequest {
   return { from: from === null ? null : position(from), bytes }
 }
 
-function position(value: unknown): LogPosition {
+function position(value: unknown): BinlogPosition {
   const { file, offset } = (value ?? {}) as Record<string, unknown>
   if (!isLogName(file) || !isCount(offset) || offset < OFFSET_MIN) throw broken('a malformed request for the binlog')
   return { file, offset }

@@ -20,6 +20,12 @@ export function number(value: unknown, name: string): number {
   return value
 }
 
+export function count(value: unknown, name: string): number {
+  const counted = number(value, name)
+  if (!Number.isInteger(counted)) throw new TypeError(`${name} is no whole number`)
+  return counted
+}
+
 export function boolean(value: unknown, name: string): boolean {
   if (typeof value !== 'boolean') throw new TypeError(`${name} is neither true nor false`)
   return value

@@ -301,8 +301,3 @@ t.test('archive: one that is damaged is left as it is, and a new run is begun', 
     t.strictSame(await readdir(archiveDir(stateDir)), ['00000002'], `${what}: it goes when nothing needs it`)
   }
 })
-
-t.test('archive: an agent of before there was one is said to be older', async t => {
-  const refusal = new BackupError('PRIMARY_FAILED', 'there is no POST', { code: 'BAD_REQUEST' })
-  await t.rejects(take(opened(await scratch(t)), sourceOf([refusal])), { code: 'PROTOCOL_VERSION', message: /older/ })
-})

@@ -18,7 +18,8 @@ import { mysqlConfig } from '../../support/sides.js'
 import { tablesOf } from '../../support/tables.js'
 import type { Test } from 'tap'
 import type { Replay } from '../../../src/backup/binlog/replay-plan.js'
-import type { Dump, DumpPosition } from '../../../src/backup/dumps/dump-manifest.js'
+import type { BinlogPosition } from '../../../src/shared/binlog-events.js'
+import type { Dump } from '../../../src/backup/dumps/dump-manifest.js'
 import type { Mariadb } from '../../support/mariadb.js'
 
 const noMariadb = !mariadbInstalled() && 'mariadbd is not installed'
@@ -30,7 +31,7 @@ async function scratch(t: Test): Promise<string> {
   return dir
 }
 
-const dumpAt = (position: DumpPosition): Dump => ({
+const dumpAt = (position: BinlogPosition): Dump => ({
   id: '20261121T140310Z',
   engine: 'mysql',
   server: '',

@@ -25,7 +25,8 @@ import { flipByte, mysqlConfig } from '../../support/sides.js'
 import { writeFileSync } from 'node:fs'
 import type { Test } from 'tap'
 import type { BetweenDumps, Replay } from '../../../src/backup/binlog/replay-plan.js'
-import type { Dump, DumpPosition } from '../../../src/backup/dumps/dump-manifest.js'
+import type { BinlogPosition } from '../../../src/shared/binlog-events.js'
+import type { Dump } from '../../../src/backup/dumps/dump-manifest.js'
 import type { Mariadb } from '../../support/mariadb.js'
 
 const noMariadb = !mariadbInstalled() && 'mariadbd is not installed'
@@ -38,7 +39,7 @@ async function scratch(t: Test): Promise<string> {
   return dir
 }
 
-const dumpAt = (position: DumpPosition | null, askedAt = Date.now(), id = 'x'): Dump => ({
+const dumpAt = (position: BinlogPosition | null, askedAt = Date.now(), id = 'x'): Dump => ({
   id,
   engine: 'mysql',
   server: '',

@@ -5,7 +5,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { zstdCompressSync } from 'node:zlib'
 import t from 'tap'
-import { BackupError } from '../../../src/shared/errors.js'
 import { FRAME } from '../../../src/shared/wire/frames.js'
 import { DUMPED_BYTES_MAX } from '../../../src/shared/wire/dump-messages.js'
 import { DumpStore } from '../../../src/backup/dumps/dump-store.js'
@@ -22,7 +21,7 @@ const dump = json(FRAME.dump, HEADER)
 const part = json(FRAME.part, { name: 'tables.sql' })
 const bytes = frame(FRAME.dumped, zstdCompressSync(SQL))
 
-async function take(t: Test, frames: readonly Frame[], error?: Error) {
+async function take(t: Test, frames: readonly Frame[]) {
   const dir = await mkdtemp(join(tmpdir(), 'seaf-backup-taking-'))
   t.teardown(() => rm(dir, { recursive: true, force: true }))
   const store = new DumpStore(dir)
@@ -30,7 +29,6 @@ async function take(t: Test, frames: readonly Frame[], error?: Error) {
   const source = {
     async dump(onFrame: (frame: Frame) => void | Promise<void>) {
       for (const frame of frames) await onFrame(frame)
-      if (error) throw error
     },
   }
   const taking = takeDump({ source, store, now: () => Date.UTC(2026, 10, 21) }, 'manual', () => {}, never)
@@ -88,12 +86,4 @@ t.test('taking a dump: its failure is the reason that the primary gives, without
   const { taking, left } = await take(t, [dump, part, bytes, failed])
   await t.rejects(taking, { code: 'DUMP_FAILED', message: /run mariadb-dump: \?\[31mno/ })
   t.strictSame(await left(), [])
-})
-
-t.test('taking a dump: an agent that is too old to know of dumps is said to be', async t => {
-  const error = new BackupError('PRIMARY_FAILED', 'the primary says: there is no POST /v1/dump', {
-    code: 'BAD_REQUEST',
-  })
-  const { taking } = await take(t, [], error)
-  await t.rejects(taking, { code: 'PROTOCOL_VERSION', message: /older/ })
 })

@@ -27,7 +27,7 @@ async function asking(t: Test) {
   })
   const signal = new AbortController().signal
   const ask = () => client.source().delta({ repo, have: null, haveSince: -1, commitsAlone: false }, () => {}, signal)
-  return { fake, ask }
+  return { fake, client, signal, ask }
 }
 
 t.test('primary client: on a connection that was closed while it idled, the question is asked again', async t => {
@@ -44,4 +44,14 @@ t.test('primary client: a primary that ends every connection is asked twice, and
   fake.cuts = 'all'
   await t.rejects(ask(), { code: 'PRIMARY_UNREACHABLE' })
   t.equal(fake.asked.get('cut'), 2)
+})
+
+t.test('primary client: an agent that is too old for a question is said to be', async t => {
+  const { client, signal } = await asking(t)
+  for (const asked of [
+    client.dump(() => {}, signal),
+    client.binlog({ from: null, bytes: 1 }, () => {}, signal),
+    client.counts(signal).then(() => {}),
+  ])
+    await t.rejects(asked, { code: 'PROTOCOL_VERSION', message: /older than this daemon/ })
 })

@@ -13,7 +13,7 @@ import { mysqlConfig } from '../../support/sides.js'
 import type { Test } from 'tap'
 import type { BinlogAnswer, ReadBinlog } from '../../../src/primary/binlog/read-binlog.js'
 import type { MysqlConfig } from '../../../src/shared/catalog/database-config.js'
-import type { LogPosition } from '../../../src/shared/wire/binlog-messages.js'
+import type { BinlogPosition } from '../../../src/shared/binlog-events.js'
 import type { Mariadb } from '../../support/mariadb.js'
 
 const skip = !mariadbInstalled() && 'mariadbd is not installed'
@@ -35,7 +35,7 @@ class Files {
   readonly bytes = new Map<string, Buffer>()
   #name = ''
 
-  take({ pieces }: BinlogAnswer): LogPosition {
+  take({ pieces }: BinlogAnswer): BinlogPosition {
     for (const piece of pieces) {
       if (typeof piece === 'string') this.bytes.set((this.#name = piece), Buffer.alloc(0))
       else this.bytes.set(this.#name, Buffer.concat([this.bytes.get(this.#name) ?? Buffer.alloc(0), piece]))
@@ -46,7 +46,7 @@ class Files {
 
 async function readAll(read: ReadBinlog, bytes: number): Promise<{ files: Files; answers: number; largest: number }> {
   const files = new Files()
-  let from: LogPosition | null = null
+  let from: BinlogPosition | null = null
   let largest = 0
   for (let answers = 1; ; answers++) {
     const answer: BinlogAnswer = await read({ from, bytes }, never)
