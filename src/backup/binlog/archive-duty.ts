@@ -7,7 +7,6 @@ import { BackupError, asBackupError, isAbort } from '../../shared/errors.js'
 import { aborted, startLoop } from '../../shared/lifecycle.js'
 import { nextStep } from '../../shared/next-step.js'
 import { Bell, backoffMs } from '../../shared/timing.js'
-import { newestWhole } from '../dumps/dump-store.js'
 import { WHY_FIRST, readRun, runNumbers } from './archive-layout.js'
 import { Archive, runsBegun } from './archive.js'
 import { letGo } from './let-go.js'
@@ -84,16 +83,16 @@ export class ArchiveDuty implements AsyncDisposable {
     if (this.#problem) this.#bell.ring()
   }
 
-  status(): BinlogStatus {
+  /** `dump`: the newest that is whole; gaps before it cost nothing. */
+  status(dump: Dump | null): BinlogStatus {
     const now = this.#now()
-    const { stateDir, dumps } = this.#options
+    const { stateDir } = this.#options
     let problem = this.#problem ?? this.#kept
     let gaps: readonly BinlogGap[] = []
     let since: number | null = null
     try {
       const runs = runsBegun(stateDir)
       since = runs.at(-1)?.began ?? null
-      const dump = newestWhole(dumps.list().dumps)
       gaps = runs
         .filter(({ why, began }) => why !== WHY_FIRST && began > (dump?.askedAt ?? -Infinity))
         .slice(-GAPS_SHOWN_MAX)

@@ -63,8 +63,8 @@ export class BackupControl implements ControlTarget {
     const parts = this.#parts
     const { primaryUrl, rpoMs, sweepIntervalMs, database } = this.options
     const libraries = [...this.states.all()]
-    const binlog = parts ? (parts.tables.archive?.status() ?? ARCHIVE_OFF) : null
     const dump = parts?.tables.dumps.newest() ?? null
+    const binlog = parts ? (parts.tables.archive?.status(dump) ?? ARCHIVE_OFF) : null
     return statusReport(
       {
         version: VERSION,
