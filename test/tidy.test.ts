@@ -45,7 +45,7 @@ const OWNERS: Readonly<Record<string, RegExp>> = {
   'better-sqlite3':
     /^src\/(shared\/catalog\/[^/]*sqlite[^/]*|shared\/state-lock|backup\/state\/[^/]+|(primary\/dump|backup\/(dumps|promote))\/sqlite[^/]*)\.ts$/,
   mysql2:
-    /^src\/(shared\/catalog\/[^/]*mysql[^/]*|primary\/changes\/binlog-access|primary\/dump\/mysql-(databases|counts)|primary\/binlog\/(read-binlog|dump-command)|backup\/replica-watch)\.ts$/,
+    /^src\/(shared\/catalog\/[^/]*mysql[^/]*|primary\/mysql-connection|primary\/changes\/binlog-access|primary\/dump\/mysql-counts|primary\/binlog\/(read-binlog|dump-command)|backup\/replica-watch)\.ts$/,
   'fast-diff': /^src\/backup\/files\/diff\.ts$/,
   croner: /^src\/shared\/slots\.ts$/,
   pino: /^src\/shared\/log\.ts$/,

@@ -3,7 +3,6 @@
  * Nothing here depends on it.
  */
 
-import { createConnection } from 'mysql2/promise'
 import { isAbort, reason, systemCode } from '../shared/errors.js'
 import { startLoop } from '../shared/lifecycle.js'
 import { sleep } from '../shared/timing.js'
@@ -83,6 +82,7 @@ async function look(replica: ReplicaAccess): Promise<{ behindSeconds: number | n
 }
 
 async function ask({ host, port, unixSocket, user, password }: ReplicaAccess): Promise<readonly Row[]> {
+  const { createConnection } = await import('mysql2/promise') // few name a replica
   const connection = await createConnection({
     ...(unixSocket === undefined ? { host, port } : { socketPath: unixSocket }),
     user,

@@ -249,8 +249,8 @@ t.test(
     await ours.sql.run(`REPLACE INTO GCID (repo_id, gc_id) VALUES ('${repo}', 'ran once')`)
     relay.cut()
     let head = first
-    for (let i = 0; i < 640; i++)
-      head = await scene.writer.commit(repo, [{ op: 'put', path: '/data/disk.img', content: randomBytes(MB / 4) }])
+    for (let i = 0; i < 160; i++)
+      head = await scene.writer.commit(repo, [{ op: 'put', path: '/data/disk.img', content: randomBytes(MB) }])
     const held = holdAfter(scene, 150 * MB)
     relay.mend()
     await held

@@ -4,13 +4,13 @@
  */
 
 import { randomInt } from 'node:crypto'
-import { createConnection } from 'mysql2'
 import { BackupError, reason } from '../../shared/errors.js'
 import { limit } from '../../shared/limit.js'
 import { BinlogBroken } from '../../shared/binlog-events.js'
 import { mysqlError } from '../../shared/catalog/mysql-errors.js'
 import { isLogName } from '../../shared/wire/binlog-messages.js'
-import { BinlogControl, BinlogUnavailable, connectionOptions, hangUp, refused } from '../changes/binlog-access.js'
+import { BinlogControl, BinlogUnavailable, hangUp, refused } from '../changes/binlog-access.js'
+import { connectPlain } from '../mysql-connection.js'
 import { isBefore } from '../changes/binlog-position.js'
 import { dumpBinlog } from './dump-command.js'
 import { LastEnd } from './last-end.js'
@@ -152,7 +152,7 @@ async function fill(
   { config, serverId, isMariadb }: Reading & { readonly isMariadb: boolean },
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const connection = createConnection(connectionOptions(config))
+  const connection = await connectPlain(config)
   const patience = AbortSignal.timeout(READ_MS_MAX)
   let isOver = false
   try {

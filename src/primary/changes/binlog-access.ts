@@ -5,14 +5,13 @@
  * reads it in the log and can act.
  */
 
-import { createConnection } from 'mysql2/promise'
 import { BackupError, reason, systemCode } from '../../shared/errors.js'
+import { connect } from '../mysql-connection.js'
 import { globalPrivileges, grantee } from '../mysql-grants.js'
 import type { Connection } from 'mysql2/promise'
 import type { MysqlConfig } from '../../shared/catalog/database-config.js'
 import type { BinlogPosition } from '../../shared/binlog-events.js'
 
-const CONNECT_MS_MAX = 10_000
 /** A server that stalls for longer is as good as gone: the connection is given up and made anew. */
 const ANSWER_MS_MAX = 10_000
 const GOODBYE_MS_MAX = 1_000
@@ -26,14 +25,6 @@ export class BinlogUnavailable extends Error {
   override readonly name = 'BinlogUnavailable'
 }
 
-export const connectionOptions = ({ host, port, unixSocket, user, password, dbName }: MysqlConfig) => ({
-  ...(unixSocket === undefined ? { host, port } : { socketPath: unixSocket }),
-  user,
-  password,
-  database: dbName,
-  connectTimeout: CONNECT_MS_MAX,
-})
-
 export class BinlogControl implements AsyncDisposable {
   private constructor(
     private readonly connection: Connection,
@@ -45,7 +36,7 @@ export class BinlogControl implements AsyncDisposable {
 
   /** `purpose`: what an account or a server that does not allow it is told to be for. Throws BinlogUnavailable with what is missing. */
   static async open(config: MysqlConfig, purpose = TOLD_AT_ONCE): Promise<BinlogControl> {
-    const connection = await createConnection({ ...connectionOptions(config), rowsAsArray: true })
+    const connection = await connect(config)
     try {
       const [[logBin, format, account] = []] = await ask(
         connection,

@@ -6,7 +6,6 @@ import { reason } from '../../shared/errors.js'
 import { startLoop } from '../../shared/lifecycle.js'
 import { Bell } from '../../shared/timing.js'
 import { BinlogUnavailable } from './binlog-access.js'
-import { openMysqlBinlog } from './mysql-binlog.js'
 import { startMysqlPoll } from './mysql-poll.js'
 import { openSqliteWatch } from './sqlite-watch.js'
 import type { CatalogReader } from '../../shared/catalog/catalog.js'
@@ -99,7 +98,8 @@ class MysqlChanges implements ChangeSource {
     if (before) this.sink.allMayHaveChanged()
   }
 
-  #openBinlog(): Promise<ChangeSource> {
+  async #openBinlog(): Promise<ChangeSource> {
+    const { openMysqlBinlog } = await import('./mysql-binlog.js') // with its library: who has SQLite needs neither
     const { reader, stateDir, log, onDeath } = this.options
     return openMysqlBinlog({
       config: this.config,

@@ -1,10 +1,9 @@
 /** The rows of MySQL's or MariaDB's tables, counted in one snapshot and in bounded time. */
 
-import { createConnection } from 'mysql2/promise'
 import { mysqlError } from '../../shared/catalog/mysql-errors.js'
 import { BackupError } from '../../shared/errors.js'
 import { COUNTED_TABLES_MAX } from '../../shared/wire/count-messages.js'
-import { connectionOptions } from '../changes/binlog-access.js'
+import { connect } from '../mysql-connection.js'
 import type { Connection } from 'mysql2/promise'
 import type { MysqlConfig } from '../../shared/catalog/database-config.js'
 import type { CountedTable } from '../../shared/wire/count-messages.js'
@@ -21,7 +20,7 @@ export async function countMysql(
 ): Promise<CountedTable[]> {
   let connection: Connection | undefined
   try {
-    connection = await createConnection({ ...connectionOptions(config), rowsAsArray: true })
+    connection = await connect(config)
     return await countTables(connection, names, signal)
   } catch (error) {
     if (signal.aborted) throw error

@@ -6,10 +6,9 @@
  * is missing is named with the statement that gives it.
  */
 
-import { createConnection } from 'mysql2/promise'
 import { BackupError } from '../../shared/errors.js'
 import { mysqlError } from '../../shared/catalog/mysql-errors.js'
-import { connectionOptions } from '../changes/binlog-access.js'
+import { connect } from '../mysql-connection.js'
 import { grantee, privilegesOn } from '../mysql-grants.js'
 import type { MysqlConfig } from '../../shared/catalog/database-config.js'
 
@@ -22,7 +21,7 @@ const NEEDED = ['SELECT', 'SHOW VIEW', 'TRIGGER', 'EVENT'] as const
 export async function expectDumpable(config: MysqlConfig, databases: readonly string[]): Promise<string> {
   let connection
   try {
-    connection = await createConnection({ ...connectionOptions(config), rowsAsArray: true })
+    connection = await connect(config)
   } catch (error) {
     throw mysqlError(config, error)
   }
