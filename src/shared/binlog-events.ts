@@ -4,7 +4,8 @@
  * A file is `fe 62 69 6e` and then events: a header of 19 bytes, a body, and
  * with `binlog_checksum` four bytes of CRC32 over both. The header says where
  * the event ends in the file (32 bits of it), so that one that is left out, or
- * twice there, shows. Integers are little-endian. What the events say is
+ * twice there, shows; MariaDB since 11.4 says it of those that begin and end a
+ * transaction alone. Integers are little-endian. What the events say is
  * nobody's business here.
  */
 
@@ -43,7 +44,7 @@ export interface EventHeader {
   readonly serverId: number
   /** Of the whole event. */
   readonly bytes: number
-  /** Where it ends in its file, modulo 2^32; 0: in no file. */
+  /** Where it ends in its file, modulo 2^32; 0: in no file, or within a transaction (MariaDB since 11.4). */
   readonly end: number
   readonly isArtificial: boolean
 }
@@ -172,7 +173,9 @@ export class BinlogReader {
       throw new BinlogBroken(`an event of ${bytes} bytes at ${this.offset}`)
     }
     if (isArtificial) throw new BinlogBroken(`an event at ${this.offset} that is in no file`)
-    if ((this.offset + bytes) % 2 ** 32 !== end) {
+    // MariaDB leaves it 0 within a transaction, since 11.4; the event that ends one says it again
+    const mayBeOpen = end === 0 && type !== FORMAT_DESCRIPTION && type !== ROTATE
+    if (!mayBeOpen && (this.offset + bytes) % 2 ** 32 !== end) {
       throw new BinlogBroken(`an event of ${bytes} bytes at ${this.offset} that says that it ends at ${end}`)
     }
   }

@@ -38,6 +38,22 @@ for (const checksums of [true, false]) {
   })
 }
 
+t.test(
+  'binlog events: one that does not say where it ends (MariaDB 11.4) is taken; the next that does must connect',
+  async t => {
+    for (const checksums of [true, false]) {
+      const { format } = read(binlogFile({ checksums, bodies: [] }))
+      const begin = { offset: MAGIC.byteLength + (format?.byteLength ?? 0), format: format as Buffer }
+      const within = [30, 500].map(body => event({ at: 0, body, checksums, endless: true }))
+      const end = begin.offset + Buffer.concat(within).byteLength
+      const commit = event({ at: end, body: 8, checksums })
+      t.equal(read(Buffer.concat([...within, commit]), 7, begin).offset, end + commit.byteLength)
+      t.throws(() => read(Buffer.concat([...within.slice(1), commit]), 7, begin), BinlogBroken, 'one is left out')
+      t.throws(() => read(Buffer.concat([...within, ...within, commit]), 7, begin), BinlogBroken, 'they come twice')
+    }
+  },
+)
+
 t.test('binlog events: with checksums no flipped bit goes by, but the mark of a file in use', async t => {
   const file = binlogFile({ checksums: true, bodies: [30, 40] })
   const inUse = MAGIC.byteLength + 17

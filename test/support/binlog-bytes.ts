@@ -28,10 +28,12 @@ export interface EventOptions {
   /** Bytes of it. */
   readonly body: number
   readonly checksums: boolean
+  /** As MariaDB writes those within a transaction since 11.4: it does not say where it ends. */
+  readonly endless?: boolean
 }
 
-export const event = ({ at, body, checksums }: EventOptions): Buffer =>
-  made({ type: 2, at, body: Buffer.alloc(body, 'b'), timestamp: 1_700_000_005, serverId: 1, sum: checksums })
+export const event = ({ at, body, checksums, endless = false }: EventOptions): Buffer =>
+  made({ type: 2, at, body: Buffer.alloc(body, 'b'), timestamp: 1_700_000_005, serverId: 1, sum: checksums, endless })
 
 /** A format description, and an event for each of `bodies`. */
 export function binlogFile({ bodies, ...format }: FormatOptions & { readonly bodies: readonly number[] }): Buffer {
@@ -48,16 +50,17 @@ interface Made {
   readonly timestamp: number
   readonly serverId: number
   readonly sum: boolean
+  readonly endless?: boolean
 }
 
-function made({ type, at, body, timestamp, serverId, sum }: Made): Buffer {
+function made({ type, at, body, timestamp, serverId, sum, endless = false }: Made): Buffer {
   const bytes = HEADER + body.byteLength + (sum ? 4 : 0)
   const header = Buffer.alloc(HEADER)
   header.writeUInt32LE(timestamp, 0)
   header.writeUInt8(type, 4)
   header.writeUInt32LE(serverId, 5)
   header.writeUInt32LE(bytes, 9)
-  header.writeUInt32LE((at + bytes) % 2 ** 32, 13)
+  header.writeUInt32LE(endless ? 0 : (at + bytes) % 2 ** 32, 13)
   const plain = Buffer.concat([header, body])
   if (!sum) return plain
   const crc = Buffer.alloc(4)

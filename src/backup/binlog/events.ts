@@ -106,7 +106,8 @@ export function* readEvents(part: BinlogPart): Generator<BinlogEvent> {
 function next(file: Pieces, part: BinlogPart, known: BinlogFormat | undefined): BinlogEvent {
   const { position } = file
   const size = file.look(EVENT_HEADER_BYTES).readUInt32LE(9)
-  if (size < EVENT_HEADER_BYTES + CRC_BYTES) throw damaged(part, position, `an event says that it has ${size} bytes`)
+  if (size < EVENT_HEADER_BYTES + (known?.hasChecksums === false ? 0 : CRC_BYTES))
+    throw damaged(part, position, `an event says that it has ${size} bytes`)
   if (position + size > part.to) throw damaged(part, position, `an event of ${size} bytes is cut off at ${part.to}`)
   if (size > EVENT_BYTES_MAX)
     throw unreplayable(part, position, `an event has ${size} bytes, and ${EVENT_BYTES_MAX} are the most that is taken`)

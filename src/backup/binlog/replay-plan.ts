@@ -128,7 +128,7 @@ class CutSearch {
       this.#judge(part, event, placed(this.#groups, part, event))
       if (!this.#groups.isWithin) {
         if (this.#problem) throw this.#problem
-        end = event.end
+        end = Math.max(end, event.end) // the file's description comes first, wherever the part begins
         this.#counted = countsOf(this.#kept)
         this.#last = event.timestamp
       }

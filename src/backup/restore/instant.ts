@@ -9,7 +9,7 @@ import { BackupError } from '../../shared/errors.js'
 
 const INSTANT =
   /^(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2})(:\d{2}(?:\.\d{1,3})?)?\s*(Z|[+-]\d{2}:?\d{2}|[A-Za-z][A-Za-z0-9_+/-]*)?$/
-const OFFSET = /^(?:Z|[+-])/
+const OFFSET = /^(?:Z$|[+-])/
 const DAY_MS = 86_400_000
 /** Databases count whole seconds: who names one means all of it. */
 const REST_OF_SECOND_MS = 999
@@ -24,6 +24,7 @@ export function parseInstant(text: string, hostZone: string, now: number): numbe
   const local = `${date}T${minute}${second}`
   if (!isCalendarTime(local, date)) throw unclear(text, 'there is no such day or time')
   const at = OFFSET.test(zone) ? Date.parse(`${local}${zone}`) : inZone(text, local, zone)
+  if (!Number.isFinite(at)) throw unclear(text, `there is no such offset as ${zone}`)
   if (at > now) throw unclear(text, 'it has not come yet')
   return second.includes('.') ? at : at + REST_OF_SECOND_MS
 }

@@ -125,9 +125,12 @@ async function read(reading: Reading, { from, bytes }: BinlogRequest, signal: Ab
   const start = from ?? { file: last.file, offset: FIRST_EVENT_AT }
   const slice = new Slice(start, bytes)
   const unreadable = await fill(slice, start, { ...reading, isMariadb: /mariadb/i.test(server.version) }, signal)
+  const pieces = slice.end()
+  // what is whole before the place that cannot be read is not lost with it: the next question is for that place
+  if (unreadable !== undefined && pieces.length > 0)
+    return answer({ lost: null, atEnd: false, format: slice.format }, pieces)
   if (unreadable !== undefined && from) return answer({ lost: unreadable, atEnd: false, format: slice.format }, [])
   if (unreadable !== undefined) throw new BinlogUnavailable(unreadable)
-  const pieces = slice.end()
   lastEnd.note(slice.position, slice.position.file === start.file ? slice.format : null)
   const atEnd = !isBefore(slice.position, { file: last.file, offset: last.size })
   return answer({ lost: null, atEnd, format: slice.format }, pieces)

@@ -17,14 +17,15 @@ const read = (part: BinlogPart): BinlogEvent[] =>
 const partOf = (path: string, to: number, from = 0): BinlogPart => ({ path, name: 'mysql-bin.000001', from, to })
 
 /** One that is whole, and a place for copies of it. */
-async function logged(checksum: 'CRC32' | 'NONE') {
+async function logged(checksum: 'CRC32' | 'NONE', { stopped = false } = {}) {
   await using server = await startMariadb({
     args: ['--log-bin=mysql-bin', '--binlog-format=ROW', `--binlog-checksum=${checksum}`],
   })
   await server.query("CREATE DATABASE a; CREATE TABLE a.t (a INT, b LONGTEXT); INSERT INTO a.t VALUES (1, 'x')")
   await server.query("INSERT INTO a.t VALUES (2, REPEAT('y', 3000000))")
   const { offset } = await binlogEnd(server)
-  const bytes = readFileSync(join(server.dir, 'data', 'mysql-bin.000001')).subarray(0, offset)
+  if (stopped) await server.stop()
+  const bytes = readFileSync(join(server.dir, 'data', 'mysql-bin.000001')).subarray(0, stopped ? undefined : offset)
   const dir = await mkdtemp(join(tmpdir(), 'sbe-'))
   const file = (content: Uint8Array): string => {
     writeFileSync(join(dir, 'x.binlog'), content)
@@ -59,6 +60,16 @@ for (const checksum of ['CRC32', 'NONE'] as const) {
         rest.map(({ position }) => position),
         [4, ...events.slice(3).map(({ position }) => position)],
       )
+    },
+  )
+
+  t.test(
+    `events: with checksums ${checksum}, a file ends where the server was stopped, with an event that has no body`,
+    { skip: noMariadb },
+    async t => {
+      await using log = await logged(checksum, { stopped: true })
+      const last = read(partOf(log.file(log.bytes), log.bytes.byteLength)).at(-1)
+      t.match(last, { type: 3, end: log.bytes.byteLength, body: { byteLength: 0 } })
     },
   )
 

@@ -41,5 +41,7 @@ t.test('instant: a day alone, a day that is none, another zone, the future: each
   t.throws(() => iso('2026-13-01 10:00 UTC'), { code: 'BAD_REQUEST', message: /no such day/ })
   t.throws(() => iso('2026-02-30 10:00 UTC'), { code: 'BAD_REQUEST', message: /no such day/ })
   t.throws(() => iso('2026-11-20 25:00 UTC'), { code: 'BAD_REQUEST' })
+  t.throws(() => iso('2026-11-20 10:00 +99:99'), { code: 'BAD_REQUEST', message: /no such offset/ })
+  t.equal(iso('2026-11-20 10:00 Zulu'), '2026-11-20T10:00:00.999Z', 'a zone whose name begins with Z is no offset')
   t.throws(() => iso('2026-11-22 10:00 UTC'), { code: 'BAD_REQUEST', message: /not come yet/ })
 })

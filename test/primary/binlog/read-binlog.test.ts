@@ -1,7 +1,7 @@
 /** The agent reads the server's binlog: the file's own bytes, in bounded pieces, over connections that do not stay. */
 
 import { spawnSync } from 'node:child_process'
-import { readFile } from 'node:fs/promises'
+import { readFile, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { binlogOf, sqliteHasNone } from '../../../src/primary/binlog/read-binlog.js'
@@ -124,6 +124,28 @@ t.test('read binlog: a place that it cannot be read from is said, with the file 
     t.match(await read({ from, bytes: 1 }, never), { header: { lost: /mysql-bin|passwd/, format: null }, pieces: [] })
   }
 })
+
+t.test('read binlog: where a file is torn, what is whole comes first, and then that it is torn', { skip }, async t => {
+  const { server, read } = await prepared(t)
+  for (let n = 0; n < 3; n++) await write(server, 20)
+  const { offset: end } = await binlogEnd(server)
+  await server.query('FLUSH BINARY LOGS')
+  const path = join(server.dir, 'data', 'mysql-bin.000001')
+  await truncate(path, end - 10)
+  const file = await readFile(path)
+  const from = { file: 'mysql-bin.000001', offset: firstEventOf(file) }
+
+  const whole = await read({ from, bytes: ANSWER_BYTES_MAX }, never)
+  t.match(whole.header, { lost: null, atEnd: false })
+  const bytes = Buffer.concat(whole.pieces.map(piece => Buffer.from(piece)))
+  t.ok(bytes.byteLength > 120_000, 'all but the last event')
+  t.ok(bytes.equals(file.subarray(from.offset, from.offset + bytes.byteLength)))
+  const torn = await read({ from: { ...from, offset: from.offset + bytes.byteLength }, bytes: 1 }, never)
+  t.match(torn, { header: { lost: /cannot read it from mysql-bin\.000001/, atEnd: false }, pieces: [] })
+})
+
+/** Behind its format description. */
+const firstEventOf = (file: Buffer): number => 4 + file.readUInt32LE(4 + 9)
 
 t.test('read binlog: no connection stays, and one that follows the log is let be', { skip }, async t => {
   const { server, config, read } = await prepared(t)
