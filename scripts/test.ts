@@ -31,8 +31,8 @@ import type { Readable } from 'node:stream'
 const COMPILED = fileURLToPath(new URL('..', import.meta.url))
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
 
-/** Tests start daemons and database servers: more at once would measure the machine's patience. */
-const JOBS = Math.min(4, Math.max(3, availableParallelism()))
+/** Tests wait as long as they work, for daemons and deadlines; more at once would measure the machine's patience. */
+const JOBS = Math.min(6, Math.max(4, availableParallelism()))
 /** For one file: a test that waits longer than this waits for ever. */
 const FILE_SECONDS_MAX = 300
 /** To say by itself which test it was. */
@@ -156,7 +156,7 @@ async function runFiles(files: readonly string[]): Promise<Totals> {
 }
 
 /**
- * Each file is a program that prints TAP. Not by \`tap run\`: that loads its instruments into every daemon that a test
+ * Each file is a program that prints TAP. Not by `tap run`: that loads its instruments into every daemon that a test
  * starts, which doubled the time that a pair needs to begin.
  */
 async function runFile(file: string, env: NodeJS.ProcessEnv): Promise<Totals> {

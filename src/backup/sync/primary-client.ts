@@ -121,6 +121,7 @@ export class PrimaryClient implements AsyncDisposable {
     this.#newAgent = () =>
       new AgentAlone({
         connections,
+        allowH2: false, // its answers come in memory that others share: ours is given back
         headersTimeout: HEADERS_MS_MAX,
         bodyTimeout: SILENCE_MS_MAX,
         keepAliveTimeout: 60_000,

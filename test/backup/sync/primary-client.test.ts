@@ -1,13 +1,24 @@
 /** How the primary is asked: what is asked again, and what is not. */
 
+import { execFile } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { createSecureServer } from 'node:http2'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
 import t from 'tap'
 import { PrimaryClient } from '../../../src/backup/sync/primary-client.js'
 import { FakePrimary, rowsOf } from '../../support/fake-primary.js'
 import { idOf } from '../../support/objects.js'
 import { TOKEN } from '../../support/pair.js'
 import { newRepo } from '../../support/taken-over.js'
+import type { SecureServerOptions } from 'node:http2'
+import type { AddressInfo } from 'node:net'
 import type { Test } from 'tap'
 import type { RepoId } from '../../../src/shared/ids.js'
+
+const run = promisify(execFile)
 
 async function asking(t: Test) {
   const fake = await FakePrimary.start()
@@ -55,3 +66,30 @@ t.test('primary client: an agent that is too old for a question is said to be', 
   ])
     await t.rejects(asked, { code: 'PROTOCOL_VERSION', message: /older than this daemon/ })
 })
+
+t.test(
+  'primary client: a proxy that would speak HTTP/2, whose answers share their memory, is asked by HTTP/1.1',
+  async t => {
+    const dir = await mkdtemp(join(tmpdir(), 'sbc-'))
+    const openssl = 'req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=localhost'
+    await run('openssl', [...openssl.split(' '), '-addext', 'subjectAltName=DNS:localhost'], { cwd: dir })
+    const [key, cert] = await Promise.all(['key.pem', 'cert.pem'].map(name => readFile(join(dir, name), 'utf8')))
+    const versions: string[] = []
+    const server = createSecureServer({ key, cert, allowHTTP1: true } as SecureServerOptions, (request, response) => {
+      versions.push(request.httpVersion)
+      response.writeHead(503)
+      response.end()
+    })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const url = `https://localhost:${(server.address() as AddressInfo).port}`
+    const client = new PrimaryClient({ urls: [url], syncTokens: [TOKEN], ca: cert ?? null })
+    t.teardown(async () => {
+      await client[Symbol.asyncDispose]()
+      server.close()
+      await rm(dir, { recursive: true })
+    })
+    await t.rejects(client.listing(new AbortController().signal), { message: /it answered 503/ })
+    t.strictSame(versions, ['1.1'])
+  },
+)
