@@ -4,7 +4,9 @@
 
 import { Worker } from 'node:worker_threads'
 import { BackupError } from '../../shared/errors.js'
+import { processSyncs } from '../../shared/store/filesystem-sync.js'
 import { PullPlaces, isHeavy } from './concurrency.js'
+import { syncFor } from './thread-syncs.js'
 import type { ErrorCode } from '../../shared/errors.js'
 import type { RepoId } from '../../shared/ids.js'
 import type { SyncProgress } from '../../shared/wire/control-messages.js'
@@ -14,6 +16,7 @@ import type { Hole } from './damage.js'
 import type { PrimaryAddress } from './primary-client.js'
 import type { OwnCopy } from './own-copy.js'
 import type { PullEvents, PullJob, PullResult, Vouched } from './pull.js'
+import type { AskSync, SyncAnswer } from './thread-syncs.js'
 
 export interface PullerData {
   readonly dataDir: string
@@ -28,8 +31,10 @@ export type ToPuller =
   | { readonly type: 'go'; readonly id: number; readonly storeId: RepoId | null }
   | { readonly type: 'abort'; readonly id: number }
   | { readonly type: 'look'; readonly id: number; readonly copies: readonly OwnCopy[] }
+  | SyncAnswer
 
 export type FromPuller =
+  | AskSync
   | { readonly type: 'library'; readonly id: number; readonly frame: LibraryFrame }
   | { readonly type: 'checkpoint'; readonly id: number; readonly vouched: Vouched; readonly holes: readonly Hole[] }
   | { readonly type: 'progress'; readonly id: number; readonly progress: SyncProgress }
@@ -74,7 +79,7 @@ export class PullPool implements AsyncDisposable {
     this.places = new PullPlaces(data.threads, () => [...this.#running.values()].filter(pull => pull.isHeavy).length)
     for (let i = 0; i < data.threads; i++) {
       const worker = new Worker(new URL('./pull-worker.js', import.meta.url), { workerData: data })
-      worker.on('message', (message: FromPuller) => this.#receive(message))
+      worker.on('message', (message: FromPuller) => this.#receive(message, worker))
       worker.on('error', onDeath)
       worker.on('exit', () => {
         if (!this.#stopping) onDeath(new Error('a puller thread ended'))
@@ -129,7 +134,9 @@ export class PullPool implements AsyncDisposable {
     return first[0]
   }
 
-  #receive(message: FromPuller): void {
+  #receive(message: FromPuller, worker: Worker): void {
+    if (message.type === 'sync')
+      return void syncFor(worker, message, { syncs: processSyncs, all: this.#workers.keys() })
     if (message.type === 'looked') return this.#looking.get(message.id)?.resolve(message.gone)
     const running = this.#running.get(message.id)
     if (!running) return

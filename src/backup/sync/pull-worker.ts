@@ -17,6 +17,7 @@ import { LineWait } from './line-wait.js'
 import { isHere } from './own-copy.js'
 import { PrimaryClient } from './primary-client.js'
 import { pullLibrary } from './pull.js'
+import { ThreadSyncs } from './thread-syncs.js'
 import type { RepoId } from '../../shared/ids.js'
 import type { FromPuller, PullerData, ToPuller } from './pull-pool.js'
 import type { PullEvents, PullJob } from './pull.js'
@@ -24,7 +25,9 @@ import type { PullEvents, PullJob } from './pull.js'
 const port = parentPort
 if (!port) throw new Error('pull-worker.js is a worker thread, not a program')
 const { dataDir, stateDir, primary, threads } = workerData as PullerData
-const store = new DiskObjectStore(dataDir)
+const post = (message: FromPuller): void => port.postMessage(message)
+const syncs = new ThreadSyncs(post)
+const store = new DiskObjectStore(dataDir, syncs)
 const blocks = new BlockIndex(join(stateDir, 'blocks.idx'))
 const client = new PrimaryClient(primary, threadBounds(threads))
 interface Running {
@@ -34,8 +37,6 @@ interface Running {
   mayStore: RepoId | null
 }
 const running = new Map<number, Running>()
-
-const post = (message: FromPuller): void => port?.postMessage(message)
 
 async function run(id: number, job: PullJob): Promise<void> {
   const state: Running = { controller: new AbortController(), go: undefined, mayStore: null }
@@ -70,6 +71,7 @@ port.on('message', (message: ToPuller) => {
     const gone = message.copies.flatMap((copy, i) => (isHere(copy, store) ? [] : [i]))
     return post({ type: 'looked', id: message.id, gone })
   }
+  if (message.type === 'synced' || message.type === 'syncFailed') return syncs.told(message)
   const state = running.get(message.id)
   switch (message.type) {
     case 'start':

@@ -32,7 +32,7 @@ import {
 import { randomBytes } from 'node:crypto'
 import { dirname } from 'node:path'
 import { BackupError, systemCode } from '../errors.js'
-import { failedSyncs, storeError, syncFd, syncFilesystem, syncPath } from './durable-file.js'
+import { storeError, syncFd, syncPath } from './durable-file.js'
 import type { DiskObjectStore } from './disk-object-store.js'
 import { BlockVerifier } from './verify.js'
 import type { IncomingBlock, ObjectBatch, ObjectRef } from './object-store.js'
@@ -69,13 +69,14 @@ export class DiskObjectBatch implements ObjectBatch {
   /** Paths of objects that were there already; no more are noted than would be synced one by one. */
   #found: string[] = []
   #renamedInBulk = false
-  /** When the first object of those that are not durable was written. */
-  #failedSyncs = failedSyncs()
+  /** As many as had failed before anything was written. */
+  readonly #failedSyncs: number
   #flushing: Promise<void> | undefined
   #failure: Error | undefined
 
   constructor(store: DiskObjectStore) {
     this.#store = store
+    this.#failedSyncs = store.syncs.failed
   }
 
   put(object: VerifiedObject): void | Promise<void> {
@@ -261,8 +262,9 @@ export class DiskObjectBatch implements ObjectBatch {
   }
 
   async #sync(): Promise<void> {
-    await syncFilesystem(this.#store.storage)
-    if (failedSyncs() === this.#failedSyncs) return
+    const { syncs, storage } = this.#store
+    await syncs.sync(storage)
+    if (syncs.failed === this.#failedSyncs) return
     throw new BackupError('STORE_IO', 'make objects durable: a sync of the filesystem failed since they were written')
   }
 

@@ -13,7 +13,9 @@ import { join } from 'node:path'
 import { makeDirectory } from '../durable-directory.js'
 import { systemCode } from '../errors.js'
 import { DiskObjectBatch } from './disk-object-batch.js'
+import { processSyncs } from './filesystem-sync.js'
 import { NotWhatItsNameSays, verify } from './verify.js'
+import type { FilesystemSyncs } from './filesystem-sync.js'
 import type { ObjectKind, ObjectReader, ObjectRef, ObjectStore, ReadObject } from './object-store.js'
 
 /** What a read of raw bytes gives: for whoever passes objects on without looking into them. */
@@ -106,7 +108,11 @@ export class DiskObjectStore extends DiskObjectReader implements ObjectStore {
   /** Of the object tree: they were there. An error for each new one costs more than the rest of storing an object. */
   readonly seen = new DirectorySet()
 
-  constructor(dataDir: string) {
+  /** `syncs`: in a thread those of the main one. */
+  constructor(
+    dataDir: string,
+    readonly syncs: FilesystemSyncs = processSyncs,
+  ) {
     super(dataDir)
     this.tempDir = join(dataDir, 'tmpfiles', 'seaf-backup')
   }

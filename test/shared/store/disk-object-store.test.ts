@@ -15,7 +15,7 @@ import {
 import { dirname, join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
-import { syncFilesystem } from '../../../src/shared/store/durable-file.js'
+import { processSyncs } from '../../../src/shared/store/filesystem-sync.js'
 import { REPO, block, idOf } from '../../support/objects.js'
 import { SmallDisk, noSmallDisk } from '../../support/small-disk.js'
 import { OnDisk, failureOf, storeOrDiscard, temps } from './disk-support.js'
@@ -94,7 +94,7 @@ t.test('disk store: what was written before any sync failed is not called durabl
   using disk = new OnDisk()
   const batch = disk.store.openBatch()
   for (const object of blocks(60)) await batch.put(object)
-  await t.rejects(syncFilesystem(join(disk.store.storage, 'no such directory')), { code: 'STORE_IO' })
+  await t.rejects(processSyncs.sync(join(disk.store.storage, 'no such directory')), { code: 'STORE_IO' })
   await t.rejects(batch.commit(signal()), { code: 'STORE_IO', message: /failed since they were written/ })
   t.strictSame(await listed(disk.store), [])
   await store(disk.store, ...blocks(60))
