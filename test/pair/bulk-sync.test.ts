@@ -2,11 +2,13 @@
 
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
+import Database from 'better-sqlite3'
 import t from 'tap'
 import { FakeSync } from '../support/fake-sync.js'
 import { Pair } from '../support/pair.js'
 import { sameBytes } from '../support/replica.js'
 import { filesBelow } from '../support/sides.js'
+import { closing } from '../../src/shared/lifecycle.js'
 import type { RepoId } from '../../src/shared/ids.js'
 
 const FILES = 200
@@ -53,3 +55,21 @@ t.test(
     await sameBytes(t, pair)
   },
 )
+
+t.test('bulk sync: a stop that ends the sync too, as systemd and Ctrl-C do, is no failure of any library', async t => {
+  await using pair = await Pair.lay()
+  const sync = await FakeSync.lay(join(pair.dir, 'sync'))
+  const repo = await createLibrary(pair, 'First copy')
+  await pair.startPrimary()
+  const backup = await pair.startBackup(sync.env)
+  await pair.until('it syncs', async () => (await sync.pid(1)) !== undefined)
+
+  process.kill(backup.pid, 'SIGTERM')
+  process.kill((await sync.pid(1)) ?? NaN, 'SIGTERM')
+
+  t.strictSame(await backup.exited, { code: 0, signal: null })
+  t.notOk(backup.log.some(line => line.msg === 'sync did not finish'))
+  using state = closing(new Database(join(pair.backup.dir, 'seaf-backup-state', 'state.db'), { readonly: true }))
+  const row = state.value.prepare('SELECT head, failure FROM library WHERE repo = ?').get(repo)
+  t.match(row, { head: null, failure: null })
+})

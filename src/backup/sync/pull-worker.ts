@@ -57,7 +57,7 @@ async function run(id: number, job: PullJob): Promise<void> {
     const result = await pullLibrary(job, parts, state.controller.signal)
     post({ type: 'done', id, result, times: wait.times })
   } catch (error) {
-    if (isAbort(error)) return post({ type: 'aborted', id })
+    if (isAbort(error) || state.controller.signal.aborted) return post({ type: 'aborted', id })
     const coded = asBackupError(systemCode(error) ? storeError(`store objects of ${job.repo}`, error) : error)
     const stack = coded.code === 'INTERNAL' && error instanceof Error ? error.stack : undefined
     post({ type: 'failed', id, code: coded.code, message: coded.message, stack })

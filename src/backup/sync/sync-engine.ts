@@ -7,7 +7,7 @@
  * or left to the operator and the next sweep.
  */
 
-import { BackupError, asBackupError, isAbort } from '../../shared/errors.js'
+import { BackupError, asBackupError, isAbort, reason } from '../../shared/errors.js'
 import { startLoop } from '../../shared/lifecycle.js'
 import { Bell, backoffMs } from '../../shared/timing.js'
 import { syncLibrary } from './library-sync.js'
@@ -179,8 +179,7 @@ export class SyncEngine implements AsyncDisposable {
       const enclosed = waiters.length === 0 ? brought : null // a person asked later than it was made
       await syncLibrary(library, { force, full, cause, onProgress, enclosed }, this.#options, signal)
     } catch (error) {
-      if (isAbort(error) && signal.aborted) failure = new BackupError('STOPPING', 'the daemon is stopping')
-      else failure = asBackupError(error)
+      failure = signal.aborted ? this.#stopped(library, error) : asBackupError(error)
     } finally {
       library.syncing = false
       library.progress = null
@@ -191,6 +190,12 @@ export class SyncEngine implements AsyncDisposable {
     for (const waiter of waiters)
       if (failure) waiter.reject(failure)
       else waiter.resolve()
+  }
+
+  /** A stop ends what a sync waits for in many ways: a `sync -f` of ours gets the same signal. What is really wrong comes again. */
+  #stopped({ repo }: Library, error: unknown): BackupError {
+    if (!isAbort(error)) this.#options.log.info({ repo, reason: reason(error) }, 'sync ended by the stop')
+    return new BackupError('STOPPING', 'the daemon is stopping')
   }
 
   #decide(library: Library, failure: BackupError): void {
