@@ -5,6 +5,7 @@ import { CHUNK_DECODER } from './chunk-decoder.js'
 import { CONTROL_DECODERS } from './control-decoders.js'
 import { DATA_DECODERS } from './data-decoders.js'
 import { DUMP_DECODERS } from './dump-decoders.js'
+import { LOGGED_DECODERS } from './logged-decoders.js'
 import { ROW_DECODERS } from './row-decoders.js'
 import { WIRE_DECODERS } from './wire-decoders.js'
 import type { Decoder } from './decoder.js'
@@ -17,6 +18,7 @@ export const DECODERS: readonly Decoder[] = [
   ...ROW_DECODERS,
   ...DUMP_DECODERS,
   ...BINLOG_DECODERS,
+  ...LOGGED_DECODERS,
 ]
 
 export function decoderNamed(name: string): Decoder {

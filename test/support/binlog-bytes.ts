@@ -43,6 +43,31 @@ export function binlogFile({ bodies, ...format }: FormatOptions & { readonly bod
   return file
 }
 
+/** Of a statement; of one of LOAD DATA with `load`. */
+export function queryBody(database: string, text: string, { status = Buffer.alloc(0), load = false } = {}): Buffer {
+  const head = Buffer.alloc(load ? 26 : 13)
+  head.writeUInt8(Buffer.byteLength(database), 8)
+  head.writeUInt16LE(status.byteLength, 11)
+  return Buffer.concat([head, status, Buffer.from(`${database}\0${text}`)])
+}
+
+const TABLE_ID = Buffer.from([7, 0, 0, 0, 0, 0])
+export const tableMapBody = (database: string, table: string): Buffer =>
+  Buffer.concat([TABLE_ID, Buffer.from([1, 0]), ...[database, table].map(nameOf), Buffer.from([1, 3, 0, 1])])
+const nameOf = (name: string): Buffer => Buffer.from([Buffer.byteLength(name), ...Buffer.from(name), 0])
+/** Of the table that was described; they end their statement. */
+export const rowsBody = (): Buffer => Buffer.concat([TABLE_ID, Buffer.from([1, 0, 2, 0, 1, 255, 0, 9, 0, 0, 0])])
+
+/** A file in which an event follows on the other. */
+export function fileOf(events: readonly { readonly type: number; readonly body: Buffer }[]): Buffer {
+  let file = Buffer.concat([MAGIC, formatDescription({ checksums: true })])
+  for (const { type, body } of events) {
+    const event = made({ type, at: file.byteLength, body, timestamp: 1_700_000_005, serverId: 1, sum: true })
+    file = Buffer.concat([file, event])
+  }
+  return file
+}
+
 interface Made {
   readonly type: number
   readonly at: number

@@ -23,17 +23,20 @@ export interface TableMap {
 }
 
 const QUERY = { databaseBytes: 8, statusBytes: 11, least: 13 } as const
+/** Of LOAD DATA: with where in it the name of its file stands, which is nothing to us. */
+const LOAD_BYTES = 13
 const STATUS = { flags2: 0, sqlMode: 1 } as const
 const SQL_MODE = { ansiQuotes: 0x4n, noBackslashEscapes: 0x100000n } as const
 
 /** Throws RangeError or Error for what is none. */
 export function readQuery(event: BinlogEvent): Query {
   const { body } = event
-  const statusEnd = QUERY.least + body.readUInt16LE(QUERY.statusBytes)
+  const statusAt = QUERY.least + (event.type === EVENT.executeLoad ? LOAD_BYTES : 0)
+  const statusEnd = statusAt + body.readUInt16LE(QUERY.statusBytes)
   const databaseEnd = statusEnd + body.readUInt8(QUERY.databaseBytes)
   if (databaseEnd + 1 > body.byteLength) throw new RangeError('a statement is longer than its event')
   const said = body.subarray(databaseEnd + 1)
-  const mode = sqlMode(body.subarray(QUERY.least, statusEnd))
+  const mode = sqlMode(body.subarray(statusAt, statusEnd))
   return {
     database: body.subarray(statusEnd, databaseEnd).toString('utf8'),
     text: (event.type === EVENT.queryCompressed ? unpacked(said) : said).toString('latin1'),
@@ -109,9 +112,26 @@ const COMPRESSED_ROWS = { first: 166, last: 171 } as const
 export const isRows = (type: number): boolean =>
   (type >= EVENT.writeRowsV1 && type <= EVENT.deleteRowsV1) ||
   (type >= EVENT.writeRows && type <= EVENT.deleteRows) ||
+  type === EVENT.partialUpdateRows ||
   (type >= COMPRESSED_ROWS.first && type <= COMPRESSED_ROWS.last)
 
 export const isQuery = (type: number): boolean => type === EVENT.query || type === EVENT.queryCompressed
+
+/** Of a distributed transaction, which others commit, maybe later, maybe in another connection. */
+export interface XaStep {
+  readonly does: 'START' | 'END' | 'COMMIT' | 'ROLLBACK'
+  /** As the server writes it in each of these. */
+  readonly name: string
+}
+
+const XA = /^XA (START|END|COMMIT|ROLLBACK) (\S+)$/
+/** A name has two parts of 64 bytes, in hexadecimal digits. */
+const XA_CHARACTERS_MAX = 400
+
+export function xaStepOf({ text }: Query): XaStep | null {
+  const [, does, name = ''] = (text.length <= XA_CHARACTERS_MAX && XA.exec(text)) || []
+  return does === undefined ? null : { does: does as XaStep['does'], name }
+}
 
 const GTID_FLAGS_AT = 12
 const GTID = { standalone: 0x1, groupCommit: 0x2, preparedXa: 0x40, completedXa: 0x80 } as const
@@ -121,6 +141,7 @@ const GTID_MORE = { startAlter: 0x2, rollbackAlter: 0x8 } as const
 
 export interface MariadbGtid {
   readonly isStandalone: boolean
+  /** It begins what is prepared to be committed, and does not commit it. */
   readonly isXa: boolean
   /** Its statement is not done there: it begins, and is logged again when it is done; or it has failed. */
   readonly isUndone: boolean
@@ -129,13 +150,13 @@ export interface MariadbGtid {
 /** Of MariaDB's. */
 export function readGtid({ body }: BinlogEvent): MariadbGtid {
   const flags = body.readUInt8(GTID_FLAGS_AT)
-  const isXa = (flags & (GTID.preparedXa | GTID.completedXa)) !== 0
+  const isNamed = (flags & (GTID.preparedXa | GTID.completedXa)) !== 0
   const moreAt = GTID_FLAGS_AT + 1 + ((flags & GTID.groupCommit) === 0 ? 0 : COMMIT_ID_BYTES)
   // behind the name of a distributed transaction they stand elsewhere, and nothing of one is replayed
-  const more = isXa ? 0 : (body[moreAt] ?? 0)
+  const more = isNamed ? 0 : (body[moreAt] ?? 0)
   return {
     isStandalone: (flags & GTID.standalone) !== 0,
-    isXa,
+    isXa: (flags & GTID.preparedXa) !== 0,
     isUndone: (more & (GTID_MORE.startAlter | GTID_MORE.rollbackAlter)) !== 0,
   }
 }

@@ -10,7 +10,7 @@ import { ROWS_END, beginLike, readGtid, readRows, readTableMap } from './event-b
 import { FLAGS_AT } from '../../shared/binlog-events.js'
 import { EVENT, withFlag } from './events.js'
 import { judgeStatement, keepsRows } from './scope.js'
-import type { MariadbGtid, Query } from './event-bodies.js'
+import type { MariadbGtid, Query, XaStep } from './event-bodies.js'
 import type { BinlogEvent } from './events.js'
 import type { Place } from './groups.js'
 import type { Scope } from './scope.js'
@@ -19,14 +19,17 @@ import type { MadeObject } from './statement.js'
 /** A statement that is not to go to its session's database. */
 const WITHOUT_USE = 0x8
 
-/** By name: the server said something that cannot be replayed by anybody, or not by this. */
+const OF_LOAD_DATA = 'it is of LOAD DATA'
+const OF_XA = 'it is of a distributed transaction (XA)'
+const PART_OF_JSON = 'it is a part of a JSON value (binlog_row_value_options)'
+/** By name: the server said something that cannot be replayed by anybody, or not by this, and of no table that is named. */
 const REFUSED: Readonly<Record<number, string>> = {
   [EVENT.incident]: 'the server says itself that changes are missing in its binlog there',
-  [EVENT.xaPrepare]: 'it is of a distributed transaction (XA)',
-  [EVENT.partialUpdateRows]: 'it is a part of a JSON value (binlog_row_value_options)',
   [EVENT.transactionPayload]: 'the server compresses transactions (binlog_transaction_compression)',
-  ...Object.fromEntries([6, 7, 8, 9, 10, 11, 12, 17, 18].map(type => [type, 'it is of LOAD DATA'])),
+  ...Object.fromEntries([6, 7, 8, 10, 12].map(type => [type, OF_LOAD_DATA])), // of servers before 5.0
 }
+/** The last of them says where it goes. */
+const LOADED: readonly number[] = [EVENT.beginLoad, EVENT.appendBlock, EVENT.deleteFile]
 const BEFORE_STATEMENT: readonly number[] = [EVENT.intvar, EVENT.rand, EVENT.userVar]
 /** The server's notes to itself and to its replicas. */
 const IGNORED: readonly number[] = [3, 4, 15, 27, 28, 29, 35, 36, 37, 41, 160, 161, 163]
@@ -48,10 +51,20 @@ export class CannotReplay extends Error {
   override readonly name = 'CannotReplay'
 }
 
+/** This dump cannot be gone on from; an older one may be. */
+export class CannotGoOn extends CannotReplay {}
+
 /** No snapshot covers what is defined in a database: a dump has it as it was when its turn came. */
-export class DefinedMeanwhile extends CannotReplay {
+export class DefinedMeanwhile extends CannotGoOn {
   constructor(writes: readonly string[]) {
     super(`${writes.join(', ')} was made, changed or removed while the dump was taken, which may have it so or so`)
+  }
+}
+
+/** A snapshot has nothing of what was prepared before it and is committed later. */
+export class PreparedBefore extends CannotGoOn {
+  constructor() {
+    super('it commits a distributed transaction (XA) that was begun before the dump, and may have written any table')
   }
 }
 
@@ -62,6 +75,10 @@ export class BinlogFilter {
   /** What the server says of its statement is that it is not done there. */
   #isUndone = false
   #before: Buffer[] = []
+  /** The transaction is a distributed one, of which nothing is replayed; its name, when that is known. */
+  #xa: { name: string | null } | null = null
+  /** Those that wait for their end, and have written nothing that is replayed. */
+  readonly #prepared = new Set<string>()
   readonly #tables = new Map<string, { readonly bytes: Buffer; readonly name: string; readonly isKept: boolean }>()
 
   constructor(
@@ -92,12 +109,15 @@ export class BinlogFilter {
     this.#isKept = false
     this.#isUndone = false
     this.#before = []
+    this.#xa = null
     this.#tables.clear()
   }
 
-  #frames(event: BinlogEvent, { last, query }: Place): Buffer[] {
+  #frames(event: BinlogEvent, { last, query, xa }: Place): Buffer[] {
     if (event.type === EVENT.gtid) this.#noteGtid(readGtid(event))
-    if (last && !this.#isKept) return []
+    if (event.type === EVENT.xaPrepare) this.#notePrepared()
+    if (xa) this.#noteXa(xa)
+    if (this.#xa || (last && !this.#isKept)) return []
     // BEGIN and COMMIT of a session in another database
     const given = query ? withFlag(event, FLAGS_AT, WITHOUT_USE) : event.type === EVENT.xid ? event.bytes : begun(event)
     if (last && given) return [given]
@@ -106,12 +126,25 @@ export class BinlogFilter {
   }
 
   #noteGtid({ isXa, isUndone }: MariadbGtid): void {
-    if (isXa) throw new CannotReplay(REFUSED[EVENT.xaPrepare] ?? '')
+    if (isXa) this.#xa = { name: null }
     this.#isUndone = isUndone
   }
 
+  /** Rolled back it has written nothing, whenever it was begun. */
+  #noteXa({ does, name }: XaStep): void {
+    if (does === 'COMMIT' && !this.#prepared.has(name)) throw new PreparedBefore()
+    if (does === 'COMMIT' || does === 'ROLLBACK') this.#prepared.delete(name)
+    this.#xa = { name: does === 'END' ? name : null }
+  }
+
+  #notePrepared(): void {
+    const name = this.#xa?.name ?? null
+    if (name !== null && this.#prepared.size < NAMES_MAX) this.#prepared.add(name)
+  }
+
   #content(event: BinlogEvent, query: Query | null): Buffer[] {
-    if (query) return this.#statement(event, query)
+    if (query) return event.type === EVENT.executeLoad ? this.#loaded(query) : this.#statement(event, query)
+    if (LOADED.includes(event.type)) return []
     if (BEFORE_STATEMENT.includes(event.type)) {
       this.#before.push(Buffer.from(event.bytes))
       return []
@@ -127,10 +160,18 @@ export class BinlogFilter {
     const verdict = judgeStatement(this.scope, query)
     if (verdict.do === 'refuse') throw new CannotReplay(verdict.why)
     if (verdict.do === 'drop') return []
+    if (this.#xa && verdict.writes.length === 0) return [] // a savepoint
     if (verdict.defines && event.timestamp <= this.dumpedUntil) throw new DefinedMeanwhile(verdict.writes)
     for (const table of verdict.writes) this.#noteTable(table)
     if (this.kept.made.length < NAMES_MAX) this.kept.made.push(...verdict.made)
     return this.#keep([...before, verdict.isElsewhere ? withFlag(event, FLAGS_AT, WITHOUT_USE) : event.bytes])
+  }
+
+  /** Its bytes came before it, and are in no statement. */
+  #loaded(query: Query): Buffer[] {
+    this.#before = []
+    if (judgeStatement(this.scope, query).do !== 'drop') throw new CannotReplay(OF_LOAD_DATA)
+    return []
   }
 
   #described(event: BinlogEvent): Buffer[] {
@@ -147,6 +188,7 @@ export class BinlogFilter {
     const { id, endsStatement } = readRows(event)
     const table = this.#tables.get(id)
     if (!table && id !== ENDS_ALONE) throw new RangeError('it has rows of a table that is not described')
+    if (table?.isKept === true && event.type === EVENT.partialUpdateRows) throw new CannotReplay(PART_OF_JSON)
     const given = table?.isKept === true ? this.#keep([table.bytes, withFlag(event, ROWS_END.at, ROWS_END.flag)]) : []
     if (table?.isKept === true) this.#noteTable(table.name)
     if (endsStatement) this.#tables.clear()
@@ -154,6 +196,7 @@ export class BinlogFilter {
   }
 
   #keep(bytes: Buffer[]): Buffer[] {
+    if (this.#xa) throw new CannotReplay(OF_XA)
     const frame = this.#isKept ? [] : this.#frame
     if (!this.#isKept) this.kept.transactions += 1
     this.#isKept = true

@@ -3,11 +3,12 @@
  *
  *   MariaDB: GTID (it stands for BEGIN, or says that one statement is all), …, XID or COMMIT
  *   MySQL:   GTID, BEGIN, …, XID or COMMIT; or GTID and one statement
+ *   XA:      GTID (MySQL: and XA START), …, XA END, that it is prepared; later GTID and XA COMMIT or XA ROLLBACK
  */
 
-import { isQuery, isRows, readGtid, readQuery } from './event-bodies.js'
+import { isQuery, isRows, readGtid, readQuery, xaStepOf } from './event-bodies.js'
 import { EVENT } from './events.js'
-import type { Query } from './event-bodies.js'
+import type { Query, XaStep } from './event-bodies.js'
 import type { BinlogEvent } from './events.js'
 
 export interface Place {
@@ -19,10 +20,15 @@ export interface Place {
   readonly frames: boolean
   /** The statement, if it is one. */
   readonly query: Query | null
+  /** What that does to a distributed transaction, if it does. */
+  readonly xa: XaStep | null
 }
 
 const GTIDS: readonly number[] = [EVENT.gtidMysql, EVENT.anonymousGtid, EVENT.gtidTagged]
-const INSIDE: readonly number[] = [EVENT.intvar, EVENT.rand, EVENT.userVar, EVENT.tableMap]
+const OF_STATEMENT: readonly number[] = [EVENT.intvar, EVENT.rand, EVENT.userVar, EVENT.tableMap]
+/** Bytes for LOAD DATA, or that they are not wanted after all. */
+const OF_LOAD: readonly number[] = [EVENT.beginLoad, EVENT.appendBlock, EVENT.deleteFile]
+const INSIDE: readonly number[] = [...OF_STATEMENT, ...OF_LOAD]
 const BEGIN = /^\s*(BEGIN|START\s+TRANSACTION)\s*$/i
 const END = /^\s*(COMMIT|ROLLBACK)\s*$/i
 /** Nothing that begins or ends a transaction is longer. */
@@ -47,17 +53,20 @@ export class Groups {
   /** Throws RangeError for an event that is not what it says, or not where it may be. */
   place(event: BinlogEvent): Place {
     const before = this.#state
-    const query = isQuery(event.type) ? readQuery(event) : null
-    const step = this.#step(event, query)
-    if (step === undefined) return { within: false, first: false, last: false, frames: false, query }
+    const query = isQuery(event.type) || event.type === EVENT.executeLoad ? readQuery(event) : null
+    const xa = query && isQuery(event.type) ? xaStepOf(query) : null
+    const step = this.#step(event, query, xa)
+    if (step === undefined) return { within: false, first: false, last: false, frames: false, query, xa }
     this.#state = step.to
-    return { within: true, first: before === 'none', last: step.to === 'none', frames: step.frames, query }
+    return { within: true, first: before === 'none', last: step.to === 'none', frames: step.frames, query, xa }
   }
 
-  #step(event: BinlogEvent, query: Query | null): { to: State; frames: boolean } | undefined {
+  #step(event: BinlogEvent, query: Query | null, xa: XaStep | null): { to: State; frames: boolean } | undefined {
     if (event.type === EVENT.gtid) return this.#begun(readGtid(event).isStandalone ? 'one' : 'many')
     if (GTIDS.includes(event.type)) return this.#begun('open')
-    if (event.type === EVENT.xid) return { to: 'none', frames: true }
+    if (event.type === EVENT.xid || event.type === EVENT.xaPrepare) return { to: 'none', frames: true }
+    if (xa) return { to: xa.does === 'START' || xa.does === 'END' ? 'many' : 'none', frames: true }
+    if (event.type === EVENT.executeLoad) return this.#ofStatement()
     if (query) return this.#ofQuery(query)
     if (isRows(event.type) || INSIDE.includes(event.type)) {
       return { to: this.#state === 'none' ? 'open' : this.#state, frames: false }
@@ -74,6 +83,10 @@ export class Groups {
     const isShort = text.length <= FRAME_CHARACTERS_MAX
     if (isShort && BEGIN.test(text)) return { to: 'many', frames: true }
     if (isShort && END.test(text)) return { to: 'none', frames: true }
+    return this.#ofStatement()
+  }
+
+  #ofStatement(): { to: State; frames: boolean } {
     return { to: this.#state === 'many' ? 'many' : 'none', frames: false }
   }
 }

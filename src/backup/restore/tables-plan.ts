@@ -3,7 +3,7 @@
 import { BackupError } from '../../shared/errors.js'
 import { readArchive } from '../binlog/archive-layout.js'
 import { usableCoverage } from '../binlog/coverage.js'
-import { DefinedMeanwhile } from '../binlog/filter.js'
+import { CannotGoOn } from '../binlog/filter.js'
 import { planReplay } from '../binlog/replay-plan.js'
 import type { ArchiveRun } from '../binlog/archive-layout.js'
 import type { BetweenDumps } from '../binlog/replay-plan.js'
@@ -57,7 +57,7 @@ export async function planTables(
   return firstReplayable(runs, [chosen, ...others], at, signal)
 }
 
-/** What was defined while a dump was taken is gone around by an older dump, from which the log goes on as far. */
+/** What was defined, or being committed, while a dump was taken is gone around by an older dump, from which the log goes on as far. */
 async function firstReplayable(
   runs: readonly ArchiveRun[],
   [dump, ...others]: readonly Dump[],
@@ -68,7 +68,7 @@ async function firstReplayable(
   try {
     return { dump, between: await planReplay(runs, dump, at, signal) }
   } catch (error) {
-    if (others.length === 0 || !(error instanceof BackupError && error.cause instanceof DefinedMeanwhile)) throw error
+    if (others.length === 0 || !(error instanceof BackupError && error.cause instanceof CannotGoOn)) throw error
     return firstReplayable(runs, others, at, signal)
   }
 }

@@ -6,12 +6,16 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { crc32 } from 'node:zlib'
 import t from 'tap'
 import { readArchive } from '../../../src/backup/binlog/archive-layout.js'
+import { EVENT, readEvents } from '../../../src/backup/binlog/events.js'
 import { expectReplayable, replayBinlog } from '../../../src/backup/binlog/replay.js'
 import { planReplay } from '../../../src/backup/binlog/replay-plan.js'
 import { MysqlClient } from '../../../src/backup/restore/mysql-client.js'
-import { dumpOf, layArchive } from '../../support/binlog-archive.js'
+import { planTables } from '../../../src/backup/restore/tables-plan.js'
+import { MAGIC } from '../../../src/shared/binlog-events.js'
+import { binlogEnd, dumpOf, layArchive } from '../../support/binlog-archive.js'
 import { mariadbInstalled, startMariadb } from '../../support/mariadb.js'
 import { SEAFILE_DATABASES, SEAFILE_DAY, SEAFILE_TABLES } from '../../support/seafile-statements.js'
 import { mysqlConfig } from '../../support/sides.js'
@@ -139,6 +143,100 @@ t.test(
     t.strictSame(await tablesOf(target, SEAFILE_DATABASES), await tablesOf(primary, SEAFILE_DATABASES))
     const shown = 'SHOW CREATE TABLE seahub_db.twice'
     t.equal(await target.query(shown), await primary.query(shown))
+  },
+)
+
+/** What only another server logs: an UPDATE of rows as one of parts of JSON values, which is as an UPDATE in all that is read. */
+async function madePartial(stateDir: string): Promise<void> {
+  for (const { path, name, bytes } of readArchive(stateDir)[0]?.files ?? []) {
+    const events = [...readEvents({ path, name, from: 0, to: bytes })].map(event => ({
+      ...event,
+      bytes: Buffer.from(event.bytes),
+    }))
+    for (const { type, bytes: changed } of events) {
+      if (type !== EVENT.updateRowsV1) continue
+      changed.writeUInt8(EVENT.partialUpdateRows, 4)
+      changed.writeUInt32LE(crc32(changed.subarray(0, -4)), changed.byteLength - 4)
+    }
+    await writeFile(path, Buffer.concat([MAGIC, ...events.map(event => event.bytes)]))
+  }
+}
+
+t.test(
+  'filter: what cannot be replayed stops nothing where another application has written it in a database of its own',
+  { skip: noMariadb },
+  async t => {
+    const logging = ['--log-bin=mysql-bin', '--server-id=1', '--binlog-format=STATEMENT', '--binlog-checksum=CRC32']
+    await using primary = await startMariadb({ args: logging })
+    await using target = await startMariadb()
+    const rows = join(await scratch(t), 'rows')
+    await writeFile(rows, '5\n6\n')
+    await primary.query(`${SEAFILE_TABLES}
+      CREATE TABLE seahub_db.n (a INT); INSERT INTO seahub_db.n VALUES (0);
+      CREATE DATABASE other; CREATE TABLE other.n (a INT); INSERT INTO other.n VALUES (0);`)
+    const dump = await copied(t, primary, target)
+    const load = (table: string) => `LOAD DATA INFILE '${rows}' INTO TABLE ${table};`
+    const xa = (table: string) =>
+      `XA START 'x'; SAVEPOINT s; INSERT INTO ${table} VALUES (4); XA END 'x'; XA PREPARE 'x';`
+    const parts = (table: string) => `SET binlog_format = ROW; UPDATE ${table} SET a = a + 1;`
+    await primary.query(`
+      INSERT INTO seahub_db.n VALUES (1);
+      ${xa('other.n')} XA COMMIT 'x'; ${load('other.n')}
+      START TRANSACTION; ${load('other.n')} INSERT INTO seahub_db.n VALUES (2); COMMIT;
+      SET binlog_format = ROW; ${xa('other.n')} XA ROLLBACK 'x'; ${parts('other.n')} ${xa('other.n')}`)
+    await primary.query('FLUSH BINARY LOGS')
+    const stateDir = await scratch(t)
+    const plan = async (from: Dump) => {
+      await layArchive(stateDir, primary)
+      await madePartial(stateDir)
+      return (await planReplay(readArchive(stateDir), from, null, signal)).replay as Replay
+    }
+
+    await primary.query("XA COMMIT 'x'; INSERT INTO seahub_db.n VALUES (3)")
+    const replay = await plan(dump)
+    await replayInto(target, replay)
+
+    t.equal(replay.transactions, 3)
+    t.strictSame([...replay.tables], ['seahub_db.n'])
+    t.strictSame(await tablesOf(target, SEAFILE_DATABASES), await tablesOf(primary, SEAFILE_DATABASES))
+    t.equal(await target.query('SELECT a FROM seahub_db.n'), '0\n1\n2\n3\n')
+    for (const [sql, message] of [
+      [`${xa('seahub_db.n')} XA ROLLBACK 'x'`, /distributed transaction \(XA\)/],
+      [`SET binlog_format = ROW; ${xa('seahub_db.n')} XA ROLLBACK 'x'`, /distributed transaction \(XA\)/],
+      [load('seahub_db.n'), /LOAD DATA/],
+      [parts('seahub_db.n'), /part of a JSON value/],
+    ] as const) {
+      const before = dumpAt(await binlogEnd(primary))
+      await primary.query(sql)
+      await t.rejects(plan(before), { code: 'BINLOG_UNREPLAYABLE', message }, sql)
+    }
+  },
+)
+
+t.test(
+  'filter: what a distributed transaction wrote before the dump and commits after it is known to an older dump alone',
+  { skip: noMariadb },
+  async t => {
+    await using primary = await startMariadb({ args: ['--log-bin=mysql-bin', '--server-id=1'] })
+    await primary.query(`${SEAFILE_TABLES} CREATE DATABASE other; CREATE TABLE other.n (a INT);`)
+    const stateDir = await scratch(t)
+    const older = { ...dumpAt(await binlogEnd(primary)), id: 'older' }
+    const write = (name: string) =>
+      primary.query(`XA START '${name}'; INSERT INTO other.n VALUES (1); XA END '${name}'; XA PREPARE '${name}'`)
+    await write('committed')
+    await write('given up')
+    const newer = dumpAt(await binlogEnd(primary))
+    const order = async (...dumps: Dump[]) => {
+      await layArchive(stateDir, primary)
+      return planTables(stateDir, dumps, { at: null, withoutBinlog: false }, signal)
+    }
+
+    await primary.query("XA ROLLBACK 'given up'; INSERT INTO seahub_db.django_session VALUES ('a', '', NOW())")
+    t.match(await order(newer, older), { dump: { id: newer.id }, between: { replay: { transactions: 1 } } })
+    await primary.query("XA COMMIT 'committed'")
+
+    await t.rejects(order(newer), { code: 'BINLOG_UNREPLAYABLE', message: /\(XA\) that was begun before the dump/ })
+    t.match(await order(newer, older), { dump: { id: 'older' }, between: { replay: { transactions: 1 } } })
   },
 )
 
