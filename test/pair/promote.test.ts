@@ -10,36 +10,12 @@ import { runCommand } from '../support/command.js'
 import { expectedOf, fixturesMissing, referenceCheck } from '../support/fixtures.js'
 import { mariadbInstalled } from '../support/mariadb.js'
 import { Pair } from '../support/pair.js'
+import { CONFIRM, giveToken, select, stateDir } from '../support/promote.js'
 import { figures } from '../support/replica.js'
 import { flipByte, layFixture, testDatabase } from '../support/sides.js'
 import type { Mariadb } from '../support/mariadb.js'
 
 const noMariadb = !mariadbInstalled() && 'mariadbd is not installed'
-
-const CONFIRM = ['--confirm', 'PROMOTE']
-const stateDir = (pair: Pair) => join(pair.backup.dir, 'seaf-backup-state')
-
-/** Of an SQLite side. */
-function select(pair: Pair, side: 'primary' | 'backup', sql: string): unknown[] {
-  const { database } = pair[side]
-  const db = new Database(database.type === 'sqlite' ? database.path : '', { readonly: true, fileMustExist: true })
-  try {
-    return db.prepare(sql).pluck().all()
-  } finally {
-    db.close()
-  }
-}
-
-/** Tokens as Seafile's clients have them. */
-function giveToken(pair: Pair, repo: string, token: string): void {
-  const { database } = pair.primary
-  const db = new Database(database.type === 'sqlite' ? database.path : '')
-  db.exec('CREATE TABLE IF NOT EXISTS RepoUserToken (repo_id CHAR(37), email VARCHAR(255), token CHAR(41))')
-  db.exec('CREATE TABLE IF NOT EXISTS RepoTokenPeerInfo (token CHAR(41), peer_id CHAR(41))')
-  db.prepare('INSERT INTO RepoUserToken VALUES (?, ?, ?)').run(repo, 'jo@example.com', token)
-  db.prepare('INSERT INTO RepoTokenPeerInfo VALUES (?, ?)').run(token, 'peer')
-  db.close()
-}
 
 t.test('promote: what is not certain stops it, and each loss must be named; nothing is changed until then', async t => {
   await using pair = await Pair.start()

@@ -70,6 +70,17 @@ export async function checkPromotion(
   return { checks, tables, ahead: libraries.ahead, deleted: deletedOf(known, primary.heads) }
 }
 
+/**
+ * Of which libraries clients may be ahead of this host, as of now. @throws BackupError when its own database does not
+ * answer: then nothing is known
+ */
+export async function librariesAhead(config: BackupConfig, signal: AbortSignal): Promise<readonly RepoId[]> {
+  using states = new PromotionStates(config.stateDir)
+  const primary = await askPrimary(config, signal)
+  await using catalog = await openCatalogReader(config.database, silentLog)
+  return checkLibraries(states.libraries(), primary.heads, await catalog.heads(signal)).ahead
+}
+
 const good = (what: string, message: string): Check => ({ what, verdict: 'good', loss: null, message })
 const stop = (what: string, message: string): Check => ({ what, verdict: 'stop', loss: null, message })
 const acceptable = (loss: Loss, what: string, message: string): Check => ({ what, verdict: 'loss', loss, message })

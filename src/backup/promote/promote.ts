@@ -27,7 +27,7 @@ import { quote } from '../restore/core-tables.js'
 import { MysqlClient } from '../restore/mysql-client.js'
 import { importInto } from '../restore/mysql-import.js'
 import { PromotionStates } from '../state/promotion-states.js'
-import { checkPromotion, open } from './checklist.js'
+import { checkPromotion, librariesAhead, open } from './checklist.js'
 import { newestTables, replayAfter } from './promoted-tables.js'
 import { isBefore, newPromotion, readPromotion, writePromotion } from './promotion.js'
 import { deleteSqliteTokens, importSqliteTables } from './sqlite-tables.js'
@@ -76,6 +76,7 @@ export async function promote(
   new DumpStore(config.stateDir).prepare() // of a run that was killed an unpacked database may lie there
   const before = readPromotion(config.stateDir)
   let promotion = before ? await takenUp(config, request, before, signal) : await fence(config, request, events, signal)
+  if (isBefore(promotion, 'done')) promotion = await learnAhead(config, promotion, signal)
   events.step('fenced', `nothing is synced here any more (epoch ${promotion.epoch})`)
   const run = async (step: Step, work: () => Promise<string | Imported>): Promise<void> => {
     if (!isBefore(promotion, step)) return events.step(step, 'done before')
@@ -88,7 +89,10 @@ export async function promote(
   await run('rows-saved', () => saveRows(config, signal))
   await run('tables', () => importTables(config, promotion, signal))
   await run('rows', () => applyRows(config, promotion, signal))
-  await run('done', () => deleteTokens(config, promotion, signal))
+  await run('done', async () => {
+    promotion = await learnAhead(config, promotion, signal) // what took long was before this
+    return deleteTokens(config, promotion, signal)
+  })
   return promotion
 }
 
@@ -135,11 +139,16 @@ async function fence(
   const { tables, ahead, deleted } = checklist
   await expectImportable(config, tables, signal)
   const given = { dump: tables.dump?.id ?? null, accepted: request.accepted, ahead, deleted }
-  const promotion = await writePromotion(config.stateDir, newPromotion(Date.now(), given))
-  // what moved on a primary that still serves, since it was asked
-  const again = await checkPromotion(config, request, signal)
-  const all = [...new Set([...ahead, ...again.ahead])]
-  return all.length === ahead.length ? promotion : writePromotion(config.stateDir, { ...promotion, ahead: all })
+  return writePromotion(config.stateDir, newPromotion(Date.now(), given))
+}
+
+/** What moved on a primary that still serves, since it was asked; what was ahead once stays so, also when it is gone. */
+async function learnAhead(config: BackupConfig, promotion: Promotion, signal: AbortSignal): Promise<Promotion> {
+  const deleted = new Set<string>(promotion.deleted)
+  const found = (await librariesAhead(config, signal)).filter(repo => !deleted.has(repo))
+  const ahead = [...new Set([...promotion.ahead, ...found])]
+  if (ahead.length === promotion.ahead.length) return promotion
+  return writePromotion(config.stateDir, { ...promotion, ahead })
 }
 
 /**
