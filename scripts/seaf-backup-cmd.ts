@@ -206,6 +206,8 @@ function addPromoteVerb(program: Command, { runAlone }: Runners, signal: AbortSi
       'what is given up, of those that the checklist calls LOSS: primary,libraries,tables',
     )
     .option('--without-tables', 'leave users, groups and shares out', false)
+    .option('--keep-tokens', 'clients stay signed in: the primary served nobody since it was heard last', false)
+    .option('--with-deleted', 'bring back libraries that the primary had deleted', false)
     .option('--confirm <word>', 'PROMOTE, in place of being asked')
     .option('--json', 'one JSON object a line', false)
     .action((options: PromoteOptions) =>

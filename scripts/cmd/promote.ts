@@ -14,6 +14,8 @@ export interface PromoteOptions {
   readonly check: boolean
   readonly acceptLoss?: string
   readonly withoutTables: boolean
+  readonly withDeleted: boolean
+  readonly keepTokens: boolean
   readonly confirm?: string
   readonly json: boolean
 }
@@ -24,8 +26,8 @@ const WORD = 'PROMOTE'
 const say = (text: string): void => void process.stdout.write(`${text}\n`)
 
 export async function promote(flags: DirectoryFlags, options: PromoteOptions, signal: AbortSignal): Promise<ExitCode> {
-  const { check, withoutTables, json } = options
-  const request = { accepted: acceptedOf(options.acceptLoss ?? ''), withoutTables }
+  const { check, withoutTables, withDeleted, keepTokens, json } = options
+  const request = { accepted: acceptedOf(options.acceptLoss ?? ''), withoutTables, withDeleted, keepTokens }
   if (check) {
     const { checklist, promoted } = await checkOnly(flags, request, signal)
     const stopped = open(checklist, request.accepted)

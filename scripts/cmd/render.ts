@@ -129,7 +129,7 @@ function renderDrill({ drill, dumps }: StatusReport, verbose: boolean): string[]
 /** What keeps the backup from being promoted is said before the day that it is needed. */
 function renderPromotion({ promotion, counts }: StatusReport, verbose: boolean): string[] {
   if (!promotion) return []
-  const { stops, librariesLacking, tablesAt } = promotion
+  const { stops, librariesLacking, librariesDeleted, tablesAt } = promotion
   if (stops.length > 0) return [`promote --check: would stop: ${stops.map(plain).join('; ')}`]
   if (!verbose) return []
   const libraries =
@@ -140,7 +140,8 @@ function renderPromotion({ promotion, counts }: StatusReport, verbose: boolean):
     tablesAt === null
       ? 'there is no whole dump: users, groups and shares would be lost'
       : `users, groups and shares would be of ${dateTime(tablesAt)}`
-  return [`promote --check: nothing that is known here would stop it; ${libraries}; ${tables}`]
+  const deleted = librariesDeleted > 0 ? `; ${librariesDeleted} that the primary had deleted would not come back` : ''
+  return [`promote --check: nothing that is known here would stop it; ${libraries}${deleted}; ${tables}`]
 }
 
 const dateTime = (at: number): string => (at > MAX_DATE_MS ? 'at an unknown time' : new Date(at).toISOString())

@@ -20,6 +20,7 @@ import { Subscriber } from './hints/subscriber.js'
 import { Sweep } from './hints/sweep.js'
 import { OtherTables } from './other-tables.js'
 import { readPromotion } from './promote/promotion.js'
+import { Contact } from './state/contact.js'
 import { LibraryStates, isBehind } from './state/library-state.js'
 import { startSavingHeard } from './state/save-heard.js'
 import { openStateDb } from './state/state-db.js'
@@ -52,9 +53,10 @@ export async function runBackup(config: BackupConfig, log: Log, signal: AbortSig
   using _lock = lockState(config.stateDir)
   using db = closing(openStateDb(config.stateDir))
   const states = new LibraryStates(db.value)
+  using contact = new Contact(db.value, log)
   const { dataDir, stateDir, rpoMs, sweepIntervalMs, database } = config
   const primaryUrl = shown(config.primaryUrls)
-  const control = new BackupControl(states, { primaryUrl, rpoMs, sweepIntervalMs, stateDir, database })
+  const control = new BackupControl(states, { primaryUrl, rpoMs, sweepIntervalMs, stateDir, database, contact })
   await using _control = await startControlApi({
     socketPath: join(config.stateDir, 'control.sock'),
     target: control,
@@ -76,7 +78,8 @@ export async function runBackup(config: BackupConfig, log: Log, signal: AbortSig
     lost: (repo: RepoId) => engine.offer(repo, 'backfill', 'sweep'),
   }
   await using _looking = startLoop(stopping => lookAtCopies(looking, stopping), onDeath)
-  await using sweep = new Sweep({ client, states, engine, intervalMs: config.sweepIntervalMs, log, onDeath })
+  await using sweep = new Sweep({ client, states, engine, intervalMs: sweepIntervalMs, contact, log, onDeath })
+  contact.knownBy(() => sweep.succeededAt)
   removeLeftDrill(stateDir)
   await using tables = new OtherTables(config, { client, primary, log, onDeath })
   await using subscriber = await Subscriber.start({
@@ -98,6 +101,7 @@ export async function runBackup(config: BackupConfig, log: Log, signal: AbortSig
       },
     },
   })
+  contact.knownBy(() => subscriber.heardUntil)
   control.attach({ engine, sweep, subscriber, tables })
   log.info({ events: subscriber.url, primary: shown(config.primaryUrls), libraries: states.size }, 'backup ready')
 

@@ -26,7 +26,7 @@ t.test(
     t.equal(await quoted(pair), 'no such line', 'that all is well is said only where all is shown')
     await runCommand(pair, 'dumps', 'now')
     const { promotion, dumps } = await pair.status()
-    t.strictSame(promotion, { stops: [], librariesLacking: 0, tablesAt: dumps?.newest?.at })
+    t.strictSame(promotion, { stops: [], librariesLacking: 0, librariesDeleted: 0, tablesAt: dumps?.newest?.at })
     pair.primary.relay.cut() // events come, objects do not
     const head = await writer.commit(repo, [{ op: 'put', path: '/large', content: randomBytes(200_000) }])
     await pair.until('heard', async () => (await pair.library(repo))?.primaryHead === head)

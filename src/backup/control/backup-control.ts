@@ -9,6 +9,7 @@ import { lastDrill } from '../drill/drill-record.js'
 import { findLibrary } from '../find-library.js'
 import { promotionForecast } from '../promote/forecast.js'
 import { behindOrFailed, libraryStatus, statusReport } from './status.js'
+import type { Contact } from '../state/contact.js'
 import type { DatabaseConfig } from '../../shared/catalog/database-config.js'
 import type { RepoId } from '../../shared/ids.js'
 import type {
@@ -47,6 +48,7 @@ export class BackupControl implements ControlTarget {
       readonly sweepIntervalMs: number
       readonly stateDir: string
       readonly database: DatabaseConfig
+      readonly contact: Contact
     },
   ) {}
 
@@ -61,7 +63,7 @@ export class BackupControl implements ControlTarget {
 
   status(options: { libraries: boolean }): StatusReport {
     const parts = this.#parts
-    const { primaryUrl, rpoMs, sweepIntervalMs, database } = this.options
+    const { primaryUrl, rpoMs, sweepIntervalMs, database, contact } = this.options
     const libraries = [...this.states.all()]
     const dump = parts?.tables.dumps.newest() ?? null
     const binlog = parts ? (parts.tables.archive?.status(dump) ?? ARCHIVE_OFF) : null
@@ -76,7 +78,9 @@ export class BackupControl implements ControlTarget {
         binlog,
         replica: parts?.tables.replica?.status() ?? null,
         drill: lastDrill(this.options.stateDir),
-        promotion: parts ? promotionForecast({ libraries, dump, binlog, database }) : null,
+        promotion: parts
+          ? promotionForecast({ libraries, dump, binlog, database, rpoMs, heardUntil: contact.until })
+          : null,
         agentHeardAt: parts?.subscriber.heardAt,
         // before it runs one is owed, since the start of the process
         sweep: parts?.sweep ?? { intervalMs: sweepIntervalMs, succeededAt: undefined, owedSince: 0 },

@@ -70,6 +70,7 @@ export class Subscriber implements AsyncDisposable {
   readonly #proofs = new WeakMap<IncomingMessage, string>()
   #listener: Listener | undefined
   #heardAt: number | undefined
+  #heardUntil: number | undefined
 
   private constructor(
     keys: AuthKeys,
@@ -112,6 +113,11 @@ export class Subscriber implements AsyncDisposable {
   /** performance.now() of the last word of any agent, also of one that is gone; undefined: none since the start. */
   get heardAt(): number | undefined {
     return this.#heardAt
+  }
+
+  /** performance.now(): all that the primary had then was told of, by a heartbeat of any agent; undefined: by none yet. */
+  get heardUntil(): number | undefined {
+    return this.#heardUntil
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -211,6 +217,8 @@ export class Subscriber implements AsyncDisposable {
       case 'heartbeat':
         agent.heartbeat = event
         agent.heartbeatAt = agent.heardAt
+        if (event.positionAgoMs !== null)
+          this.#heardUntil = Math.max(this.#heardUntil ?? -Infinity, agent.heardAt - event.positionAgoMs)
     }
   }
 }

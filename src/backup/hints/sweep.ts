@@ -12,6 +12,7 @@ import { Bell, backoffMs } from '../../shared/timing.js'
 import { isBehind } from '../state/library-state.js'
 import type { LibraryListing } from '../../shared/catalog/catalog.js'
 import type { Log } from '../../shared/log.js'
+import type { Contact } from '../state/contact.js'
 import type { Library, LibraryStates } from '../state/library-state.js'
 import type { PrimaryClient } from '../sync/primary-client.js'
 import type { SyncEngine } from '../sync/sync-engine.js'
@@ -24,6 +25,7 @@ export interface SweepOptions {
   readonly engine: SyncEngine
   readonly intervalMs: number
   readonly log: Log
+  readonly contact: Contact
   readonly onDeath: (error: unknown) => void
 }
 
@@ -104,6 +106,7 @@ export class Sweep implements AsyncDisposable {
         lastReason = problem.message
         wait = Math.min(this.#options.intervalMs, backoffMs(failures++, RETRY))
       }
+      this.#options.contact.note()
     }
   }
 

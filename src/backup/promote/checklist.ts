@@ -10,12 +10,14 @@ import { silentLog } from '../../shared/log.js'
 import { findProgram } from '../../shared/mysql-options.js'
 import { PromotionStates } from '../state/promotion-states.js'
 import { tablesAsOf } from '../restore/tables-plan.js'
+import { isLately, wentTogether } from '../restore/went-together.js'
 import { PrimaryClient, readCa } from '../sync/primary-client.js'
 import { NO_TABLES, newestTables } from './promoted-tables.js'
 import type { BackupConfig } from '../../shared/config.js'
 import type { RepoId } from '../../shared/ids.js'
 import type { Dump } from '../dumps/dump-manifest.js'
 import type { TablesPlan } from '../restore/tables-plan.js'
+import type { Gone } from '../restore/went-together.js'
 import type { NewestTables } from './promoted-tables.js'
 import type { KnownLibrary } from '../state/promotion-states.js'
 
@@ -36,49 +38,86 @@ export interface Checklist {
   readonly tables: TablesPlan
   /** Libraries of which the primary, for all that is known, has or had a newer state. */
   readonly ahead: readonly RepoId[]
-  /** That the primary had deleted. */
+  /** That the primary had deleted, and that do not come back. */
   readonly deleted: readonly RepoId[]
+  /** Unix ms: when the primary was asked; null: it does not answer. */
+  readonly heardAt: number | null
 }
 
 /** A dump that young was taken for this. */
 const FRESH_DUMP_MS = 10 * 60_000
 const ASK_MS_MAX = 15_000
 const NAMED_MAX = 20
+const TABLES = 'the other tables'
 
-/** `withoutTables`: those of the dump are not wanted. */
+export interface Wanted {
+  /** Those of the dump are not. */
+  readonly withoutTables: boolean
+  /** Libraries that the primary had deleted, too. */
+  readonly withDeleted: boolean
+  /** The primary served nobody since it was heard last, says the administrator: however long ago that is. */
+  readonly keepTokens: boolean
+}
+
 export async function checkPromotion(
   config: BackupConfig,
-  { withoutTables }: { readonly withoutTables: boolean },
+  { withoutTables, withDeleted, keepTokens }: Wanted,
   signal: AbortSignal,
 ): Promise<Checklist> {
   using states = new PromotionStates(config.stateDir)
   const known = states.libraries()
   const primary = await askPrimary(config, signal)
   const own = await ownHeads(config, signal)
-  const libraries = checkLibraries(known, primary.heads, own.heads)
+  const gone = goneOf(known, primary.heads)
+  const deleted = withDeleted ? [] : gone.map(({ repo }) => repo)
+  const silence = silenceOf(primary, states.contactAt(), config, Date.now())
+  const live = without(known, deleted)
+  const libraries = checkLibraries(live, primary.heads, own.heads)
+  const ahead = silence === null || keepTokens ? libraries.ahead : live.map(({ repo }) => repo)
   const tables = withoutTables ? NO_TABLES : await newestTables(config, signal)
   const checks = [
     own.check,
     checkPrimary(primary, states.newestRecord()),
     libraries.check,
-    ...checkDeleted(known, primary.heads),
-    ...(withoutTables
-      ? [acceptable('tables', 'the other tables', 'users, groups and shares are left out, as was asked')]
-      : []),
-    ...(withoutTables ? [] : checkTables(config, tables)),
+    ...(silence === null ? [] : [checkSilence(silence, live.length, keepTokens)]),
+    ...(withDeleted ? checkBack(gone) : checkDeleted(gone, known.length - gone.length)),
+    ...(withoutTables ? [acceptable('tables', TABLES, 'users, groups and shares are left out, as was asked')] : []),
+    ...(withoutTables ? [] : checkTables(config, tables, primary.heads !== undefined)),
   ]
-  return { checks, tables, ahead: libraries.ahead, deleted: deletedOf(known, primary.heads) }
+  return { checks, tables, ahead, deleted, heardAt: primary.at }
+}
+
+/** What of a promotion that is under way matters for who is ahead. */
+interface Asked {
+  readonly deleted: readonly RepoId[]
+  readonly keepTokens: boolean
+  readonly heardAt: number | null
 }
 
 /**
- * Of which libraries clients may be ahead of this host, as of now. @throws BackupError when its own database does not
- * answer: then nothing is known
+ * Of which libraries clients may be ahead of this host, as of now; and that nobody knows it, when that was agreed to or
+ * not. `at`: Unix ms, when whoever asks began. @throws BackupError when its own database does not answer
  */
-export async function librariesAhead(config: BackupConfig, signal: AbortSignal): Promise<readonly RepoId[]> {
+export async function librariesAhead(
+  config: BackupConfig,
+  { deleted, keepTokens, heardAt }: Asked,
+  at: number,
+  signal: AbortSignal,
+): Promise<{ readonly ahead: readonly RepoId[]; readonly silence: Check | null; readonly heardAt: number | null }> {
   using states = new PromotionStates(config.stateDir)
   const primary = await askPrimary(config, signal)
   await using catalog = await openCatalogReader(config.database, silentLog)
-  return checkLibraries(states.libraries(), primary.heads, await catalog.heads(signal)).ahead
+  const live = without(states.libraries(), deleted)
+  const { ahead } = checkLibraries(live, primary.heads, await catalog.heads(signal))
+  const heardUntil = Math.max(states.contactAt() ?? -Infinity, heardAt ?? -Infinity)
+  const silence = silenceOf(primary, Number.isFinite(heardUntil) ? heardUntil : null, config, at)
+  const asked = { heardAt: primary.at ?? heardAt }
+  if (silence === null) return { ...asked, ahead, silence }
+  return {
+    ...asked,
+    ahead: keepTokens ? ahead : live.map(({ repo }) => repo),
+    silence: checkSilence(silence, live.length, keepTokens),
+  }
 }
 
 const good = (what: string, message: string): Check => ({ what, verdict: 'good', loss: null, message })
@@ -86,6 +125,8 @@ const stop = (what: string, message: string): Check => ({ what, verdict: 'stop',
 const acceptable = (loss: Loss, what: string, message: string): Check => ({ what, verdict: 'loss', loss, message })
 
 interface AskedPrimary {
+  /** Unix ms, when it was asked; null: it does not answer. */
+  readonly at: number | null
   /** Undefined: it does not answer. */
   readonly heads: ReadonlyMap<RepoId, string | null> | undefined
   readonly why: string
@@ -94,12 +135,13 @@ interface AskedPrimary {
 async function askPrimary(config: BackupConfig, signal: AbortSignal): Promise<AskedPrimary> {
   const { primaryUrls, syncTokens, caFile } = config
   await using client = new PrimaryClient({ urls: primaryUrls.map(url => url.href), syncTokens, ca: readCa(caFile) })
+  const at = Date.now()
   try {
     const listing = await client.listing(AbortSignal.any([signal, AbortSignal.timeout(ASK_MS_MAX)]))
-    return { heads: new Map([...listing].map(({ repo, head }) => [repo, head])), why: '' }
+    return { at, heads: new Map([...listing].map(({ repo, head }) => [repo, head])), why: '' }
   } catch (error) {
     if (signal.aborted) throw error
-    return { heads: undefined, why: reason(error) }
+    return { at: null, heads: undefined, why: reason(error) }
   }
 }
 
@@ -124,16 +166,56 @@ function checkPrimary({ heads, why }: AskedPrimary, newest: number | null): Chec
   return acceptable('primary', 'the primary', message)
 }
 
+/** For longer than `rpo` nobody has heard of the primary. */
+interface Silence {
+  /** Unix ms: until when all that it had was heard of; null: nobody noted it. */
+  readonly since: number | null
+  readonly rpoMs: number
+}
+
+/** Null: it answers, or has until just now. A clock that was set back is no proof of anything. */
+function silenceOf({ heads }: AskedPrimary, since: number | null, { rpoMs }: BackupConfig, at: number): Silence | null {
+  if (heads !== undefined) return null
+  const age = since === null ? Infinity : at - since
+  return age >= 0 && age <= rpoMs ? null : { since, rpoMs }
+}
+
+/** What is here is what it had then: nobody knows of which libraries clients have sent it more since. */
+function checkSilence({ since, rpoMs }: Silence, count: number, keepTokens: boolean): Check {
+  const what = 'libraries since then'
+  const until =
+    since === null
+      ? 'nobody noted until when all that the primary had was heard of'
+      : `all that the primary had was heard of until ${new Date(since).toISOString()}, ${ago(Date.now() - since)} (rpo ${duration(rpoMs)})`
+  const clients = keepTokens
+    ? 'clients stay signed in, as was asked: if it did serve, they take what is not here for deleted'
+    : `so clients of all ${count} libraries must sign in again; if it served nobody since then: --keep-tokens`
+  return acceptable(
+    'libraries',
+    what,
+    `${until}: what it took in later is not here, and nobody can say of which libraries, ${clients}`,
+  )
+}
+
+const ago = (age: number): string => (age < 0 ? 'by a clock that ran ahead' : `${duration(age)} ago`)
+
+function without(known: readonly KnownLibrary[], deleted: readonly RepoId[]): KnownLibrary[] {
+  const left = new Set(deleted)
+  return known.filter(({ repo }) => !left.has(repo))
+}
+
 /** Of each library what is known of the primary's head, now or when it was last heard, beside ours. */
 function checkLibraries(
-  known: readonly KnownLibrary[],
+  live: readonly KnownLibrary[],
   theirs: AskedPrimary['heads'],
   ours: ReadonlyMap<RepoId, string>,
 ): { readonly check: Check; readonly ahead: RepoId[] } {
-  const live = known.filter(({ repo, deleted }) => (theirs ? theirs.has(repo) : !deleted))
-  const heardOf = new Set(known.map(({ repo }) => repo))
+  const heardOf = new Set(live.map(({ repo }) => repo))
   const unknown = [...(theirs?.keys() ?? [])].filter(repo => !heardOf.has(repo))
-  const wanted = (library: KnownLibrary) => (theirs ? (theirs.get(library.repo) ?? null) : library.primaryHead)
+  const wanted = (library: KnownLibrary) => {
+    const head = theirs?.get(library.repo) // undefined also of one that it has no more, and that comes back
+    return head === undefined ? library.primaryHead : head
+  }
   const behind = live.filter(library => wanted(library) !== (ours.get(library.repo) ?? null)).map(({ repo }) => repo)
   const unseen = live
     .filter(({ repo, vouched }) => ours.has(repo) && vouched !== ours.get(repo))
@@ -142,9 +224,15 @@ function checkLibraries(
   const ahead = [...behind, ...unknown]
   const lacking = new Set([...ahead, ...unseen, ...damaged])
   if (lacking.size === 0)
-    return { check: good('libraries', `all ${live.length} are here as the primary had them`), ahead }
+    return {
+      check: good(
+        'libraries',
+        `all ${live.length} are here as the primary ${theirs ? 'has' : 'was last known to have'} them`,
+      ),
+      ahead,
+    }
   const parts = [
-    named(behind, 'not here as the primary has or had them'),
+    named(behind, 'not here as the primary has or had them', asOf(live)),
     named(unknown, 'not here at all'),
     named(unseen, 'of which nobody has seen that all is here'),
     named(damaged, 'with objects missing or damaged'),
@@ -155,27 +243,56 @@ function checkLibraries(
   }
 }
 
-/** On the primary they are in the trash, or nowhere: as the dump has it. */
-function checkDeleted(known: readonly KnownLibrary[], theirs: AskedPrimary['heads']): Check[] {
-  const gone = deletedOf(known, theirs)
-  if (gone.length === 0) return []
-  return [good('deleted libraries', `${gone.length} that the primary had deleted do not come back`)]
+/** What the check of them is called. */
+export const DELETED = 'deleted libraries'
+
+/** On the primary they are in its trash, or were lost: nobody here can know. Those of long ago nobody will miss. */
+function checkDeleted(gone: readonly Gone[], present: number): Check[] {
+  const now = Date.now()
+  const lately = gone.filter(one => isLately(one, now))
+  const older = gone.length - lately.length
+  const together = wentTogether(gone, present, now)
+  const missed = [...lately, ...gone.filter(one => together.has(one.repo) && !isLately(one, now))]
+  if (missed.length === 0)
+    return older === 0 ? [] : [good(DELETED, `${older} that the primary had deleted over a month ago do not come back`)]
+  const list = missed.slice(0, NAMED_MAX).map(({ repo, since }) => `${repo} (${shownSince(since)})`)
+  const more = missed.length > NAMED_MAX ? ` and ${missed.length - NAMED_MAX} more` : ''
+  const doubt = together.size > 0 ? `${together.size} of them at once, which is most: was its table lost? ` : ''
+  const message = `${missed.length} that the primary has no more do not come back: ${list.join(' ')}${more}. ${doubt}With --with-deleted they come back`
+  return [acceptable('libraries', DELETED, message)]
 }
 
-const deletedOf = (known: readonly KnownLibrary[], theirs: AskedPrimary['heads']): RepoId[] =>
-  known.filter(({ repo, deleted }) => (theirs ? !theirs.has(repo) : deleted)).map(({ repo }) => repo)
+const shownSince = (since: number | null): string =>
+  since === null ? 'not noticed before' : `since ${new Date(since).toISOString()}`
 
-function named(repos: readonly RepoId[], what: string): string {
+const checkBack = (gone: readonly Gone[]): Check[] =>
+  gone.length === 0 ? [] : [good(DELETED, `${gone.length} that the primary had deleted come back`)]
+
+const goneOf = (known: readonly KnownLibrary[], theirs: AskedPrimary['heads']): Gone[] =>
+  known
+    .filter(({ repo, deleted }) => (theirs ? !theirs.has(repo) : deleted))
+    .map(({ repo, deletedSince }) => ({ repo, since: deletedSince }))
+
+/** Of when what is here of a library is. */
+function asOf(live: readonly KnownLibrary[]): (repo: RepoId) => string {
+  const recorded = new Map(live.map(({ repo, recordedAt }) => [repo, recordedAt]))
+  return repo => {
+    const at = recorded.get(repo) ?? null
+    return at === null ? repo : `${repo} (here as of ${new Date(at).toISOString()}, ${ago(Date.now() - at)})`
+  }
+}
+
+function named(repos: readonly RepoId[], what: string, shown: (repo: RepoId) => string = repo => repo): string {
   if (repos.length === 0) return ''
   const more = repos.length > NAMED_MAX ? ` and ${repos.length - NAMED_MAX} more` : ''
-  return `${repos.length} ${what}: ${repos.slice(0, NAMED_MAX).join(' ')}${more}`
+  return `${repos.length} ${what}: ${repos.slice(0, NAMED_MAX).map(shown).join(' ')}${more}`
 }
 
-function checkTables(config: BackupConfig, tables: NewestTables): Check[] {
-  const what = 'the other tables'
+function checkTables(config: BackupConfig, tables: NewestTables, answers: boolean): Check[] {
+  const what = TABLES
   const { dump } = tables
   if (!dump) return [acceptable('tables', what, 'there is no dump: no users, groups or shares')]
-  const checks = [checkAge(tables, dump, what)]
+  const checks = [checkAge(tables, dump, answers)]
   if (tables.obstacle !== null)
     checks.push(acceptable('tables', what, `nothing after the dump is replayed: ${tables.obstacle}`))
   if (dump.absent.length > 0)
@@ -185,7 +302,9 @@ function checkTables(config: BackupConfig, tables: NewestTables): Check[] {
   return [...checks, ...checkDatabase(config, dump)]
 }
 
-function checkAge(tables: NewestTables, dump: Dump, what: string): Check {
+/** Young enough for one that can be taken again: where nobody answers, whatever came after it is lost. */
+function checkAge(tables: NewestTables, dump: Dump, answers: boolean): Check {
+  const what = TABLES
   const { replay, short } = tables.between
   const asOf = tablesAsOf(tables) ?? 0
   const age = Date.now() - asOf
@@ -193,10 +312,9 @@ function checkAge(tables: NewestTables, dump: Dump, what: string): Check {
   const from = replay
     ? `dump ${dump.id} and ${replay.transactions} transactions of the binlog after it`
     : `dump ${dump.id}`
-  if (age >= 0 && age <= FRESH_DUMP_MS)
+  if (answers && age >= 0 && age <= FRESH_DUMP_MS)
     return good(what, replay ? `as of ${since}, ${duration(age)} ago: ${from}` : `${from}, ${duration(age)} old`)
-  const ago = age < 0 ? 'by a clock that ran ahead' : `${duration(age)} ago`
-  const message = `what was changed in users, groups and shares since ${since} (${ago}) is lost: they are as of ${from}${dump.position && short !== null && tables.obstacle === null ? `; ${short}` : ''}`
+  const message = `what was changed in users, groups and shares since ${since} (${ago(age)}) is lost: they are as of ${from}${dump.position && short !== null && tables.obstacle === null ? `; ${short}` : ''}`
   return acceptable('tables', what, message)
 }
 

@@ -15,13 +15,19 @@ export interface ForecastInput {
   readonly dump: Dump | null
   readonly binlog: BinlogStatus | null
   readonly database: DatabaseConfig
+  /** Unix ms: until when all that the primary had was heard of; null: never. */
+  readonly heardUntil: number | null
+  readonly rpoMs: number
 }
 
-export function promotionForecast({ libraries, dump, binlog, database }: ForecastInput): PromotionStatus {
+export function promotionForecast(input: ForecastInput): PromotionStatus {
+  const { libraries, dump, binlog, database, heardUntil, rpoMs } = input
+  const isSilent = heardUntil === null || Date.now() - heardUntil > rpoMs
   const stops = dump ? checkDatabase({ database }, dump).filter(({ verdict }) => verdict === 'stop') : []
   return {
     stops: stops.map(({ message }) => message),
-    librariesLacking: libraries.filter(isLacking).length,
+    librariesLacking: libraries.filter(isSilent ? isLive : isLacking).length,
+    librariesDeleted: libraries.filter(({ deleted }) => deleted).length,
     tablesAt: dump && Math.max(dump.askedAt, replayedUntil(dump, binlog)),
   }
 }
@@ -30,6 +36,8 @@ export function promotionForecast({ libraries, dump, binlog, database }: Forecas
 function replayedUntil({ position }: Dump, binlog: BinlogStatus | null): number {
   return position && binlog?.gaps.length === 0 ? (binlog.at ?? 0) : 0
 }
+
+const isLive = ({ deleted }: Library): boolean => !deleted
 
 /** By the checklist's own measure: behind what the primary was last known to have, not seen to be whole, or with holes. */
 function isLacking({ deleted, head, primaryHead, vouched, holes }: Library): boolean {

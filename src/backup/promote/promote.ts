@@ -27,7 +27,7 @@ import { quote } from '../restore/core-tables.js'
 import { MysqlClient } from '../restore/mysql-client.js'
 import { importInto } from '../restore/mysql-import.js'
 import { PromotionStates } from '../state/promotion-states.js'
-import { checkPromotion, librariesAhead, open } from './checklist.js'
+import { DELETED, checkPromotion, librariesAhead, open } from './checklist.js'
 import { newestTables, replayAfter } from './promoted-tables.js'
 import { isBefore, newPromotion, readPromotion, writePromotion } from './promotion.js'
 import { deleteSqliteTokens, importSqliteTables } from './sqlite-tables.js'
@@ -36,12 +36,11 @@ import type { BackupConfig } from '../../shared/config.js'
 import type { DirectoryFlags } from '../../shared/directories.js'
 import type { DumpOnDisk } from '../dumps/read-dump.js'
 import type { TablesPlan } from '../restore/tables-plan.js'
-import type { Check, Checklist } from './checklist.js'
+import type { Check, Checklist, Wanted } from './checklist.js'
 import type { Promotion, Step } from './promotion.js'
 
-export interface PromoteRequest {
+export interface PromoteRequest extends Wanted {
   readonly accepted: readonly string[]
-  readonly withoutTables: boolean
 }
 
 export interface PromoteEvents {
@@ -71,12 +70,13 @@ export async function promote(
   events: PromoteEvents,
   signal: AbortSignal,
 ): Promise<Promotion> {
+  const startedAt = Date.now()
   const config = readBackupConfig(flags)
   using _lock = lockOut(config.stateDir)
   new DumpStore(config.stateDir).prepare() // of a run that was killed an unpacked database may lie there
   const before = readPromotion(config.stateDir)
   let promotion = before ? await takenUp(config, request, before, signal) : await fence(config, request, events, signal)
-  if (isBefore(promotion, 'done')) promotion = await learnAhead(config, promotion, signal)
+  if (isBefore(promotion, 'done')) promotion = await learnAhead(config, promotion, startedAt, signal)
   events.step('fenced', `nothing is synced here any more (epoch ${promotion.epoch})`)
   const run = async (step: Step, work: () => Promise<string | Imported>): Promise<void> => {
     if (!isBefore(promotion, step)) return events.step(step, 'done before')
@@ -90,7 +90,7 @@ export async function promote(
   await run('tables', () => importTables(config, promotion, signal))
   await run('rows', () => applyRows(config, promotion, signal))
   await run('done', async () => {
-    promotion = await learnAhead(config, promotion, signal) // what took long was before this
+    promotion = await learnAhead(config, promotion, startedAt, signal) // what took long was before this
     return deleteTokens(config, promotion, signal)
   })
   return promotion
@@ -112,18 +112,28 @@ function lockOut(stateDir: string): Disposable {
   }
 }
 
-/** As long as no table was replaced, another dump may be taken, or none, and more be given up. */
+/** As long as no table was replaced, another dump may be taken, or none, and what was deleted kept; more be given up always. */
 async function takenUp(
   config: BackupConfig,
-  { withoutTables, accepted }: PromoteRequest,
-  promotion: Promotion,
+  { withoutTables, withDeleted, keepTokens, accepted }: PromoteRequest,
+  before: Promotion,
   signal: AbortSignal,
 ): Promise<Promotion> {
-  if (!isBefore(promotion, 'tables')) return promotion
+  if (withDeleted && before.deleted.length > 0 && !isBefore(before, 'tables')) throw tooLate(before)
+  if (!isBefore(before, 'done')) return before
+  const all = [...new Set([...before.accepted, ...accepted])]
+  const promotion = { ...before, accepted: all, keepTokens: before.keepTokens || keepTokens }
+  if (!isBefore(promotion, 'tables')) return writePromotion(config.stateDir, promotion)
   const tables = withoutTables ? null : await newestTables(config, signal)
   await expectImportable(config, tables, signal)
-  const all = [...new Set([...promotion.accepted, ...accepted])]
-  return writePromotion(config.stateDir, { ...promotion, accepted: all, dump: tables?.dump?.id ?? null })
+  const deleted = withDeleted ? [] : promotion.deleted
+  return writePromotion(config.stateDir, { ...promotion, deleted, dump: tables?.dump?.id ?? null })
+}
+
+function tooLate({ deleted }: Promotion): BackupError {
+  const message = `promote --with-deleted: the rows of ${deleted.length} libraries that the primary had deleted are removed already`
+  const nextStep = `run it without --with-deleted; their rows are in ${ROWS_FILE} in the state directory, their objects are all here`
+  return new BackupError('BAD_REQUEST', message, { nextStep })
 }
 
 async function fence(
@@ -136,19 +146,29 @@ async function fence(
   events.checked(checklist)
   const stopped = open(checklist, request.accepted)
   if (stopped.length > 0) throw notCertain(stopped)
-  const { tables, ahead, deleted } = checklist
+  const { tables, ahead, deleted, heardAt } = checklist
   await expectImportable(config, tables, signal)
-  const given = { dump: tables.dump?.id ?? null, accepted: request.accepted, ahead, deleted }
+  const { accepted, keepTokens } = request
+  const given = { dump: tables.dump?.id ?? null, accepted, ahead, deleted, keepTokens, heardAt }
   return writePromotion(config.stateDir, newPromotion(Date.now(), given))
 }
 
-/** What moved on a primary that still serves, since it was asked; what was ahead once stays so, also when it is gone. */
-async function learnAhead(config: BackupConfig, promotion: Promotion, signal: AbortSignal): Promise<Promotion> {
-  const deleted = new Set<string>(promotion.deleted)
-  const found = (await librariesAhead(config, signal)).filter(repo => !deleted.has(repo))
-  const ahead = [...new Set([...promotion.ahead, ...found])]
-  if (ahead.length === promotion.ahead.length) return promotion
-  return writePromotion(config.stateDir, { ...promotion, ahead })
+/**
+ * What moved on a primary that still serves, since it was asked; what was ahead once stays so, also when it is gone.
+ * @throws BackupError PROMOTION_STOPPED when it has been silent for too long since a run that was not told so
+ */
+async function learnAhead(
+  config: BackupConfig,
+  promotion: Promotion,
+  startedAt: number,
+  signal: AbortSignal,
+): Promise<Promotion> {
+  const found = await librariesAhead(config, promotion, startedAt, signal)
+  if (found.silence && !promotion.accepted.includes('libraries')) throw notCertain([found.silence])
+  const ahead = [...new Set([...promotion.ahead, ...found.ahead])]
+  const { heardAt } = found
+  if (ahead.length === promotion.ahead.length && heardAt === promotion.heardAt) return promotion
+  return writePromotion(config.stateDir, { ...promotion, ahead, heardAt })
 }
 
 /**
@@ -181,9 +201,10 @@ function notCertain(stopped: readonly Check[]): BackupError {
   const losses = [...new Set(stopped.flatMap(({ loss }) => loss ?? []))]
   const what = stopped.map(({ what, message }) => `${what}: ${message}`).join('; ')
   const mustMend = stopped.some(({ verdict }) => verdict === 'stop')
+  const keep = stopped.some(({ what }) => what === DELETED) ? ', or keep what was deleted: --with-deleted' : ''
   const nextStep = mustMend
     ? 'mend what the message names first'
-    : `to go on all the same, name what is given up: --accept-loss ${losses.join(',')}`
+    : `to go on all the same, name what is given up: --accept-loss ${losses.join(',')}${keep}`
   return new BackupError('PROMOTION_STOPPED', `promote: ${what}`, { nextStep })
 }
 

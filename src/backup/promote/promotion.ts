@@ -37,11 +37,15 @@ export interface Promotion {
   readonly ahead: readonly RepoId[]
   /** Libraries that the primary had deleted: they do not come back. */
   readonly deleted: readonly RepoId[]
+  /** The administrator has said that the primary served nobody since it was heard last. */
+  readonly keepTokens: boolean
+  /** Unix ms: when the primary answered last while this was under way; null: not then. */
+  readonly heardAt: number | null
 }
 
 export const newPromotion = (
   at: number,
-  given: Pick<Promotion, 'dump' | 'accepted' | 'ahead' | 'deleted'>,
+  given: Pick<Promotion, 'dump' | 'accepted' | 'ahead' | 'deleted' | 'keepTokens' | 'heardAt'>,
 ): Promotion => ({
   epoch: randomBytes(8).toString('hex'),
   at,
@@ -90,5 +94,7 @@ function decoded(json: unknown): Promotion {
     accepted: list(promotion['accepted'], 'accepted', word => text(word, 'accepted')),
     ahead: repos('ahead'),
     deleted: repos('deleted'),
+    keepTokens: promotion['keepTokens'] === true,
+    heardAt: nullable(promotion['heardAt'] ?? null, at => number(at, 'heardAt')),
   }
 }

@@ -11,6 +11,7 @@ import { historyRule } from '../../shared/seafile/history-rule.js'
 import { IdSet } from '../../shared/seafile/id-set.js'
 import { findLibrary } from '../find-library.js'
 import { baseOf } from './virtual-base.js'
+import { wentTogether } from './went-together.js'
 import type { CatalogReader, LibraryRows } from '../../shared/catalog/catalog.js'
 import type { CommitId, RepoId } from '../../shared/ids.js'
 import type { Commit } from '../../shared/seafile/objects.js'
@@ -86,7 +87,20 @@ export async function planRestore(parts: PlanParts, order: RestoreOrder, signal:
     if ('why' in planned) leftOut.push(planned)
     else libraries.push(planned)
   }
-  return { at: order.at, ...parts.tables, libraries: libraries.toSorted(originsFirst), leftOut }
+  const withLosses = lostTogether(parts.past, leftOut, libraries.length, order.at ?? Date.now())
+  return { at: order.at, ...parts.tables, libraries: libraries.toSorted(originsFirst), leftOut: withLosses }
+}
+
+const DELETED = 'the primary had deleted it'
+
+/** That a table of the primary was lost must not make its libraries deleted ones that nobody misses. */
+function lostTogether(past: PastStates, leftOut: readonly LeftOut[], restored: number, at: number): LeftOut[] {
+  const gone = leftOut
+    .filter(({ why }) => why === DELETED)
+    .map(({ repo }) => ({ repo, since: past.goneSince(repo, at) }))
+  const together = wentTogether(gone, restored + leftOut.length - gone.length, at)
+  const why = 'the primary has it no more, as all others or most: was its table lost? --with-deleted restores it'
+  return leftOut.map(left => (together.has(left.repo) ? { ...left, why, isLoss: true } : left))
 }
 
 /** The objects of a virtual library lie in its origin's store. */
@@ -107,7 +121,7 @@ async function planOne(
   const out = (why: string, isLoss: boolean): LeftOut => ({ repo, name, why, isLoss })
   if (rows.head === null) return out('it has no head here', true)
   const present = at === null ? !parts.past.isDeleted(repo) : parts.past.wasPresent(repo, at)
-  if (present === false && !isNamed && !withDeleted) return out('the primary had deleted it', false)
+  if (present === false && !isNamed && !withDeleted) return out(DELETED, false)
   const past = at === null ? { head: rows.head, since: null } : parts.past.headAt(repo, at, rows.head)
   if (!past) return outBefore(parts, repo, rows.head, at ?? 0, out)
   const now = Math.floor((at ?? Date.now()) / 1000)

@@ -61,6 +61,13 @@ export class PastStates implements Disposable {
     return this.#deleted.get(repo) === 1 ? null : true
   }
 
+  /** Unix ms: when it was noticed that the primary had it no more, at `at` or before; null: nobody noted it. */
+  goneSince(repo: RepoId, at: number): number | null {
+    const notes = this.#presence.all(repo) as { present: number; at: number }[]
+    const last = notes.findLast(note => note.at <= at)
+    return last?.present === 0 ? last.at : null
+  }
+
   /** Unix ms: when its rows were recorded last; null: not known. */
   recordedAt(repo: RepoId): number | null {
     return (this.#recorded.get(repo) as number | null | undefined) ?? null

@@ -9,6 +9,8 @@ export interface KnownLibrary {
   /** The head that the primary was last known to have. */
   readonly primaryHead: CommitId | null
   readonly deleted: boolean
+  /** Unix ms: when it was noticed that the primary has it no more; null: it has it, or nobody noted when. */
+  readonly deletedSince: number | null
   /** The commit whose closure was seen to be here; null: none. */
   readonly vouched: CommitId | null
   /** Unix ms: when its rows were recorded here last; null: not known. */
@@ -29,6 +31,8 @@ export class PromotionStates implements Disposable {
     const rows = this.#db
       .prepare(
         `SELECT repo, primary_head AS primaryHead, deleted, vouched, recorded_at AS recordedAt,
+           CASE WHEN deleted THEN
+             (SELECT MAX(at) FROM presence WHERE presence.repo = library.repo AND present = 0) END AS deletedSince,
            (SELECT COUNT(*) FROM hole WHERE hole.repo = library.repo) AS holes FROM library ORDER BY repo`,
       )
       .all() as (Omit<KnownLibrary, 'deleted'> & { deleted: number })[]
@@ -43,6 +47,11 @@ export class PromotionStates implements Disposable {
   /** Unix ms of the last head that was recorded here; null: none was. */
   newestRecord(): number | null {
     return (this.#db.prepare('SELECT MAX(recorded_at) FROM head_log').pluck().get() as number | null) ?? null
+  }
+
+  /** Unix ms: until when all that the primary had was heard of; null: nobody noted it. */
+  contactAt(): number | null {
+    return (this.#db.prepare('SELECT at FROM contact').pluck().get() as number | undefined) ?? null
   }
 
   [Symbol.dispose](): void {

@@ -78,6 +78,10 @@ const MIGRATIONS: readonly string[] = [
      at INTEGER NOT NULL    -- Unix ms
    );
    CREATE INDEX presence_repo ON presence (repo, id);`,
+  `CREATE TABLE contact (    -- until when all that the primary had was heard of
+     only INTEGER PRIMARY KEY CHECK (only = 1),
+     at INTEGER NOT NULL    -- Unix ms
+   );`,
 ]
 
 const STATE_FILE = 'state.db'

@@ -214,6 +214,7 @@ function readPromotion(value: unknown): PromotionStatus {
   return {
     stops: list(promotion['stops'], 'stops', v => text(v, 'stop')),
     librariesLacking: number(promotion['librariesLacking'], 'librariesLacking'),
+    librariesDeleted: number(promotion['librariesDeleted'] ?? 0, 'librariesDeleted'),
     tablesAt: nullable(promotion['tablesAt'], v => number(v, 'tablesAt')),
   }
 }

@@ -226,6 +226,8 @@ export interface PromotionStatus {
   readonly stops: readonly string[]
   /** Libraries not here as the primary was last known to have them, or not seen to be whole, or with holes. */
   readonly librariesLacking: number
+  /** That the primary had deleted, and that would not come back unless they are asked for. */
+  readonly librariesDeleted: number
   /** Users, groups and shares would be of then, Unix ms; null: there is no whole dump, and they would be lost. */
   readonly tablesAt: number | null
 }

@@ -91,7 +91,7 @@ function asVersion2(file: string, rows: Record<string, object>): void {
     db.exec(`ALTER TABLE library DROP COLUMN ${column}`)
   const put = db.prepare('UPDATE library SET rows = ? WHERE repo = ?')
   for (const [repo, json] of Object.entries(rows)) put.run(JSON.stringify(json), repo)
-  db.exec('DROP TABLE presence')
+  db.exec('DROP TABLE presence; DROP TABLE contact')
   db.pragma('user_version = 2')
   db.close()
 }

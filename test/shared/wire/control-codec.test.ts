@@ -120,7 +120,9 @@ const statusReport: fc.Arbitrary<StatusReport> = fc.record(
         problemForMs: orNull(count),
       }),
     ),
-    promotion: orNull(fc.record({ stops: fc.array(text), librariesLacking: count, tablesAt: orNull(count) })),
+    promotion: orNull(
+      fc.record({ stops: fc.array(text), librariesLacking: count, librariesDeleted: count, tablesAt: orNull(count) }),
+    ),
     drill: orNull(fc.record({ at: count, ok: fc.boolean(), problem: orNull(text), okAt: orNull(count) })),
     libraries: fc.array(library, { maxLength: 3 }),
   },
