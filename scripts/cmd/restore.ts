@@ -122,6 +122,7 @@ class TextView extends View {
 
 /** Of when they are, what of, and if that is not what was asked for, why. */
 function tablesLines({ at, dump, between: { replay, short } }: RestorePlan): string[] {
+  if (!dump && short !== null) return [`Other tables: none are restored: ${short}`]
   if (!dump) return ['Other tables: there is no dump of that time: of the other tables nothing is restored']
   const from = `dump ${dump.id}, asked for ${time(dump.askedAt)}`
   const lines = replay

@@ -232,7 +232,7 @@ async function restoreAndLook(rehearsal: Rehearsal, server: PrivateServer | null
     },
     {
       planned({ dump, between }) {
-        findings.dump = dump // a newer one may have come meanwhile
+        if (findings.tables === 'restored') findings.dump = dump // a newer one may have come meanwhile
         findings.replay = between.replay
       },
       progress: onProgress,

@@ -206,12 +206,13 @@ function lostSince(store: DiskObjectReader, repo: RepoId, now: CommitId, then: C
 }
 
 /** @throws BackupError BAD_REQUEST when there is nothing to restore */
-export function expectSomething({ libraries, dump, at, leftOut }: RestorePlan): void {
+export function expectSomething({ libraries, dump, between, at, leftOut }: RestorePlan): void {
   if (libraries.length > 0 || dump) return
+  const nothing = between.short === null ? 'no library and no dump' : 'no library, and no other table is wanted,'
   const when = at === null ? 'here' : `that was here at ${new Date(at).toISOString()}`
   const lost = leftOut.filter(({ isLoss }) => isLoss)
   const why = lost.length > 0 ? `; ${lost.length} are left out: ${lost[0]?.repo}: ${lost[0]?.why}` : ''
-  throw new BackupError('BAD_REQUEST', `plan the restore: there is no library and no dump ${when}${why}`)
+  throw new BackupError('BAD_REQUEST', `plan the restore: there is ${nothing} ${when}${why}`)
 }
 
 export const checkedOf = ({ repo, rows, truncateTime }: PlannedLibrary) => ({

@@ -20,7 +20,7 @@ import { DumpStore } from '../dumps/dump-store.js'
 import { PastStates } from '../state/past-states.js'
 import { copyLibrary } from './copy-library.js'
 import { checkedOf, expectSomething, planRestore } from './restore-plan.js'
-import { planTables, tablesAsOf } from './tables-plan.js'
+import { planTables, tablesAsOf, withoutTables } from './tables-plan.js'
 import { readServer, restoreMysql, restoreSqlite } from './target-tables.js'
 import type { CatalogWriter } from '../../shared/catalog/catalog.js'
 import type { BackupConfig } from '../../shared/config.js'
@@ -93,7 +93,7 @@ export async function restore(
   const to = resolve(request.to)
   expectFree(to)
   const partial = `${to}.partial`
-  const dump = hasTables(request) ? plan.dump : null
+  const { dump } = plan
   expectFits(dump, request)
   using held = dump && dumps.hold(dump)
   using heldLog = dump && plan.between.replay && holdReplay(config.stateDir, plan.between.replay)
@@ -160,9 +160,9 @@ async function open(flags: DirectoryFlags, request: RestoreRequest, signal: Abor
   const config = readBackupConfig(flags)
   const dumps = new DumpStore(config.stateDir)
   const whole = dumps.list().dumps.filter(({ verdict }) => !verdict?.damage)
-  const order = { at: request.at, withoutBinlog: request.withoutBinlog || !hasTables(request) }
   const kept = whole.map(({ dump }) => dump)
-  const tables = await planTables(config.stateDir, kept, order, signal)
+  const why = notWanted(request)
+  const tables = why === null ? await planTables(config.stateDir, kept, request, signal) : withoutTables(why)
   await using catalog = await openCatalogReader(config.database, silentLog)
   using past = new PastStates(config.stateDir)
   const plan = await planRestore(
@@ -191,9 +191,11 @@ function expectFree(to: string): void {
   if (there.dev !== statSync(dirname(to)).dev) throw taken('another disk is mounted there: name a directory below it')
 }
 
-/** Who asks for some libraries alone, and names no server, wants no tables of all. */
-const hasTables = ({ withoutTables, libraries, server }: RestoreRequest): boolean =>
-  !withoutTables && !(libraries.length > 0 && server === null)
+/** Why not; null: they are. Who asks for some libraries alone, and names no server, wants no tables of all. */
+function notWanted({ withoutTables, libraries, server }: RestoreRequest): string | null {
+  if (withoutTables) return '--without-tables was said'
+  return libraries.length > 0 && server === null ? 'with --library they go to a server that --database names' : null
+}
 
 function expectFits(dump: Dump | null, { server, withoutTables }: RestoreRequest): void {
   if (dump?.engine === 'mysql' && server === null) {

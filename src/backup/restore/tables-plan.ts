@@ -10,7 +10,7 @@ import type { BetweenDumps } from '../binlog/replay-plan.js'
 import type { Dump } from '../dumps/dump-manifest.js'
 
 export interface TablesPlan {
-  /** Null: there is none of that time. */
+  /** Null: there is none of that time; or none is wanted, and `between.short` says why. */
   readonly dump: Dump | null
   readonly between: BetweenDumps
 }
@@ -23,6 +23,8 @@ export interface TablesOrder {
 }
 
 const NOT_ASKED: BetweenDumps = { replay: null, short: 'the binlog is left aside, as was asked' }
+/** `why` they are not wanted. */
+export const withoutTables = (why: string): TablesPlan => ({ dump: null, between: { replay: null, short: why } })
 const OF_SQLITE: BetweenDumps = { replay: null, short: 'SQLite keeps no log of what came after a dump' }
 
 /**
