@@ -259,13 +259,27 @@ t.test(
     t.equal(refused.code, 2)
     t.equal(await readFile(join(dir, 'mine', 'file'), 'utf8'), 'mine')
 
-    // as a kill in the middle leaves it: half of the objects, half a database
-    await mkdir(join(dir, 'new.partial', 'seafile-data'), { recursive: true })
-    await writeFile(join(dir, 'new.partial', 'seafile-data', 'seafile.db'), 'half a database')
-    const again = await runCommand(pair, 'restore', '--to', join(dir, 'new'))
+    const partial = join(dir, 'new.partial')
+    await mkdir(join(partial, 'seafile-data'), { recursive: true })
+    await writeFile(join(partial, 'letters.txt'), 'mine')
+    const notOurs = await runCommand(pair, 'restore', '--to', join(dir, 'new'))
+    t.equal(notOurs.code, 2)
+    t.match(notOurs.stderr, /new\.partial is there: .*not of a restore/)
+    t.strictSame(await readdir(partial), ['letters.txt', 'seafile-data'])
+
+    await rm(partial, { recursive: true })
+    const to = ['restore', '--to', join(dir, 'new')]
+    // as one that was killed, with the tables of an older dump, leaves it
+    await mkdir(join(partial, 'seafile-data'), { recursive: true })
+    await writeFile(join(partial, 'unfinished.json'), '')
+    await writeFile(join(partial, 'seafile-data', 'seafile.db'), 'half a database')
+    await writeFile(join(partial, 'seahub.db'), 'tables that are not wanted now')
+    await mkdir(join(partial, 'ccnet'))
+    const again = await runCommand(pair, ...to, '--without-tables')
     t.equal(again.code, 0, again.stderr)
     t.ok((await librariesIn(join(dir, 'new'))).has(repo))
-    t.notOk(existsSync(join(dir, 'new.partial')))
+    t.strictSame((await readdir(dir)).sort(), ['mine', 'new'])
+    t.strictSame(await readdir(join(dir, 'new')), ['restored.json', 'seafile-data'], 'nothing of the run before stays')
   },
 )
 

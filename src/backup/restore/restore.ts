@@ -7,7 +7,7 @@
  * the objects that are there. The backup is only read, beside its daemon or without.
  */
 
-import { lstatSync, mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { lstatSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { openCatalogReader } from '../../shared/catalog/open-catalog.js'
 import { readBackupConfig } from '../../shared/config.js'
@@ -22,6 +22,7 @@ import { copyLibrary } from './copy-library.js'
 import { checkedOf, expectSomething, planRestore } from './restore-plan.js'
 import { planTables, tablesAsOf, withoutTables } from './tables-plan.js'
 import { readServer, restoreMysql, restoreSqlite } from './target-tables.js'
+import { Unfinished } from './unfinished.js'
 import type { CatalogWriter } from '../../shared/catalog/catalog.js'
 import type { BackupConfig } from '../../shared/config.js'
 import type { DirectoryFlags } from '../../shared/directories.js'
@@ -92,7 +93,7 @@ export async function restore(
   expectSomething(plan)
   const to = resolve(request.to)
   expectFree(to)
-  const partial = `${to}.partial`
+  const unfinished = new Unfinished(to)
   const { dump } = plan
   expectFits(dump, request)
   using held = dump && dumps.hold(dump)
@@ -110,17 +111,17 @@ export async function restore(
     ...{ commits: 0, fs: 0, blocks: 0, bytes: 0 },
   }
   for (const left of plan.leftOut) events.leftOut(left, null)
-  const store = prepare(partial)
+  const store = prepare(unfinished)
   // what takes long and can fail comes before anything is written to a server
   const whole = request.tablesOnly
     ? plan.libraries
     : await copyAll(plan, { request, config, store, events, total }, signal)
   const tables = dump && tablesOf(dump, held?.dir ?? '', heldLog?.replay ?? null)
-  await using catalog = await restoreTables(partial, tables, request, signal)
+  await using catalog = await restoreTables(unfinished.dir, tables, request, signal)
   for (const library of whole) await writeRows(catalog, library, plan, signal)
   total.libraries = whole.length
   total.removedRows = await removeRemnants(catalog, signal)
-  await finish(partial, to, total)
+  await finish(unfinished, total)
   return total
 }
 
@@ -211,9 +212,9 @@ function expectFits(dump: Dump | null, { server, withoutTables }: RestoreRequest
   })
 }
 
-function prepare(partial: string): DiskObjectStore {
-  const dataDir = join(partial, 'seafile-data')
-  mkdirSync(dataDir, { recursive: true, mode: 0o755 })
+function prepare(unfinished: Unfinished): DiskObjectStore {
+  unfinished.begin()
+  const { dataDir } = unfinished
   mkdirSync(join(dataDir, 'tmpfiles'), { recursive: true }) // seaf-fsck and seaf-gc do not start without it
   const store = new DiskObjectStore(dataDir)
   store.prepare()
@@ -264,10 +265,9 @@ async function removeRemnants(catalog: CatalogWriter, signal: AbortSignal): Prom
   return remnants.length
 }
 
-async function finish(partial: string, to: string, restored: Restored): Promise<void> {
-  writeFileSync(join(partial, 'restored.json'), `${JSON.stringify(restored, null, 2)}\n`)
-  await syncPath(join(partial, 'restored.json'))
-  await syncPath(partial)
-  renameSync(partial, to)
-  await syncPath(dirname(to))
+async function finish(unfinished: Unfinished, restored: Restored): Promise<void> {
+  const report = join(unfinished.dir, 'restored.json')
+  writeFileSync(report, `${JSON.stringify(restored, null, 2)}\n`)
+  await syncPath(report)
+  await unfinished.finish()
 }
