@@ -40,9 +40,9 @@ async function tree(to: string, repo: string): Promise<readonly string[]> {
   return library ? [String(library.head_state.files)] : []
 }
 
-async function optionFile(t: Test, server: Mariadb): Promise<string> {
+async function optionFile(t: Test, server: { user: string; socket: string }, more = ''): Promise<string> {
   const file = join(await scratch(t), 'client.cnf')
-  await writeFile(file, `[client]\nuser = ${server.user}\nsocket = "${server.socket}"\n`, { mode: 0o600 })
+  await writeFile(file, `[client]\nuser = ${server.user}\nsocket = "${server.socket}"\n${more}\n`, { mode: 0o600 })
   return file
 }
 
@@ -123,6 +123,16 @@ t.test(
     const again = await runCommand(pair, 'restore', '--to', join(dir, 'again'), '--database', database)
     t.equal(again.code, 2, 'databases that are there are not written over')
     t.match(again.stderr, /ccnet_db.*is there/)
+    t.strictSame(await readdir(dir), ['restored'], 'that is seen before anything is copied')
+    const dry = await runCommand(pair, 'restore', '--to', join(dir, 'again'), '--database', database, '--dry-run')
+    t.equal(dry.code, 2)
+    t.match(dry.stderr, /ccnet_db.*is there/)
+    await other.query("CREATE USER sea@localhost IDENTIFIED BY 'right'")
+    const wrong = await optionFile(t, { user: 'sea', socket: other.socket }, 'password = wrong')
+    const denied = await runCommand(pair, 'restore', '--to', join(dir, 'again'), '--database', wrong)
+    t.equal(denied.code, 1)
+    t.match(denied.stderr, /Access denied for user 'sea'/)
+    t.strictSame(await readdir(dir), ['restored'], 'and so is a password that the server refuses')
     const forced = await runCommand(pair, 'restore', '--to', join(dir, 'forced'), '--database', database, '--force')
     t.equal(forced.code, 1)
     t.match(forced.stdout, /Restored to/)

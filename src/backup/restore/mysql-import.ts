@@ -11,6 +11,21 @@ import { MysqlClient } from './mysql-client.js'
 import type { MysqlConfig } from '../../shared/catalog/database-config.js'
 import type { TablesOfDump } from './target-tables.js'
 
+/**
+ * Whether it could be imported, so far as that can be seen: reads alone.
+ * @throws BackupError TARGET_EXISTS; RESTORE_FAILED: the server refuses, or its client, or a tool, is missing
+ */
+export async function expectImportable(
+  server: MysqlConfig,
+  { databases, replay }: Pick<TablesOfDump, 'databases' | 'replay'>,
+  force: boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  using client = new MysqlClient(server)
+  expectFree(databases, await thereOf(client, databases, signal), force)
+  if (replay) await expectReplayable(client, replay, signal)
+}
+
 /** @throws BackupError TARGET_EXISTS; RESTORE_FAILED with the server's words: what was made is removed then */
 export async function importSql(
   server: MysqlConfig,
@@ -20,13 +35,8 @@ export async function importSql(
 ): Promise<void> {
   const { databases } = tables
   using client = new MysqlClient(server)
-  const there = (await client.ask('SHOW DATABASES', signal)).split('\n').filter(name => databases.includes(name))
-  if (there.length > 0 && !force) {
-    const nextStep = 'name a server without them, or say --force to write over their tables'
-    throw new BackupError('TARGET_EXISTS', `restore ${databases.join(', ')}: ${there.join(', ')} is there`, {
-      nextStep,
-    })
-  }
+  const there = await thereOf(client, databases, signal)
+  expectFree(databases, there, force)
   const made = databases.filter(name => !there.includes(name))
   try {
     await importInto(client, server.dbName, tables, signal)
@@ -36,6 +46,16 @@ export async function importSql(
   } catch (error) {
     throw await takenBack(client, made, error)
   }
+}
+
+async function thereOf(client: MysqlClient, databases: readonly string[], signal: AbortSignal): Promise<string[]> {
+  return (await client.ask('SHOW DATABASES', signal)).split('\n').filter(name => databases.includes(name))
+}
+
+function expectFree(databases: readonly string[], there: readonly string[], force: boolean): void {
+  if (there.length === 0 || force) return
+  const nextStep = 'name a server without them, or say --force to write over their tables'
+  throw new BackupError('TARGET_EXISTS', `restore ${databases.join(', ')}: ${there.join(', ')} is there`, { nextStep })
 }
 
 /**

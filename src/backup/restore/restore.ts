@@ -19,6 +19,7 @@ import { holdReplay } from '../binlog/hold-replay.js'
 import { DumpStore } from '../dumps/dump-store.js'
 import { PastStates } from '../state/past-states.js'
 import { copyLibrary } from './copy-library.js'
+import { expectImportable } from './mysql-import.js'
 import { checkedOf, expectSomething, planRestore } from './restore-plan.js'
 import { planTables, tablesAsOf, withoutTables } from './tables-plan.js'
 import { readServer, restoreMysql, restoreSqlite } from './target-tables.js'
@@ -77,11 +78,13 @@ export async function planOnly(
   request: RestoreRequest,
   signal: AbortSignal,
 ): Promise<RestorePlan> {
-  return (await open(flags, request, signal)).plan
+  const { plan } = await open(flags, request, signal)
+  if (request.server !== null) await expectTakesTables(plan, request, signal)
+  return plan
 }
 
 /**
- * @throws BackupError TARGET_EXISTS, RESTORE_FAILED, DUMP_DAMAGED, STORE_… of the target, LIBRARY_…, DATABASE_…
+ * @throws BackupError TARGET_EXISTS, CONFIG_INVALID, RESTORE_FAILED, DUMP_DAMAGED, STORE_… of the target, LIBRARY_…, DATABASE_…
  */
 export async function restore(
   flags: DirectoryFlags,
@@ -95,9 +98,9 @@ export async function restore(
   expectFree(to)
   const unfinished = new Unfinished(to)
   const { dump } = plan
-  expectFits(dump, request)
   using held = dump && dumps.hold(dump)
   using heldLog = dump && plan.between.replay && holdReplay(config.stateDir, plan.between.replay)
+  await expectTakesTables(plan, request, signal)
   events.planned(plan)
   const total: Restored = {
     to,
@@ -196,6 +199,19 @@ function expectFree(to: string): void {
 function notWanted({ withoutTables, libraries, server }: RestoreRequest): string | null {
   if (withoutTables) return '--without-tables was said'
   return libraries.length > 0 && server === null ? 'with --library they go to a server that --database names' : null
+}
+
+/** Looked at before hours are spent on objects. Reads alone. */
+async function expectTakesTables(
+  { dump, between }: RestorePlan,
+  request: RestoreRequest,
+  signal: AbortSignal,
+): Promise<void> {
+  expectFits(dump, request)
+  const { server, force } = request
+  const [seafileDb] = dump?.databases ?? []
+  if (!dump || server === null || seafileDb === undefined) return
+  await expectImportable(readServer(server, seafileDb), { ...dump, ...between }, force, signal)
 }
 
 function expectFits(dump: Dump | null, { server, withoutTables }: RestoreRequest): void {
