@@ -2,7 +2,7 @@
 
 import { pipeline } from 'node:stream/promises'
 import { CORE_TABLES } from '../../shared/catalog/schema.js'
-import { BackupError, reason } from '../../shared/errors.js'
+import { BackupError } from '../../shared/errors.js'
 import { expectReplayable, removeMade, replayBinlog } from '../binlog/replay.js'
 import { unpackPart } from '../dumps/read-dump.js'
 import { likeOthers, quote } from './core-tables.js'
@@ -11,6 +11,14 @@ import { MysqlClient } from './mysql-client.js'
 import type { MysqlConfig } from '../../shared/catalog/database-config.js'
 import type { TablesOfDump } from './target-tables.js'
 
+/** How databases that are there are met. */
+export interface Meeting {
+  /** Written over, if they are not ours. */
+  readonly force: boolean
+  /** A run before has made them: removed, and made anew. */
+  readonly ours: readonly string[]
+}
+
 /**
  * Whether it could be imported, so far as that can be seen: reads alone.
  * @throws BackupError TARGET_EXISTS; RESTORE_FAILED: the server refuses, or its client, or a tool, is missing
@@ -18,44 +26,59 @@ import type { TablesOfDump } from './target-tables.js'
 export async function expectImportable(
   server: MysqlConfig,
   { databases, replay }: Pick<TablesOfDump, 'databases' | 'replay'>,
-  force: boolean,
+  meeting: Meeting,
   signal: AbortSignal,
 ): Promise<void> {
   using client = new MysqlClient(server)
-  expectFree(databases, await thereOf(client, databases, signal), force)
+  expectFree(databases, await thereOf(client, databases, signal), meeting)
   if (replay) await expectReplayable(client, replay, signal)
 }
 
-/** @throws BackupError TARGET_EXISTS; RESTORE_FAILED with the server's words: what was made is removed then */
+/**
+ * `note` is told which databases are going to be made, before the first is.
+ * @throws BackupError TARGET_EXISTS; RESTORE_FAILED with the server's words: what was made is there then
+ */
 export async function importSql(
   server: MysqlConfig,
   tables: TablesOfDump,
-  force: boolean,
+  meeting: Meeting & { note(made: readonly string[]): Promise<void> },
   signal: AbortSignal,
 ): Promise<void> {
   const { databases } = tables
   using client = new MysqlClient(server)
   const there = await thereOf(client, databases, signal)
-  expectFree(databases, there, force)
-  const made = databases.filter(name => !there.includes(name))
-  try {
-    await importInto(client, server.dbName, tables, signal)
-    // --force: of a library that is not restored no head may stay
-    if (there.includes(server.dbName))
-      await client.ask(CORE_TABLES.map(table => `DELETE FROM ${quote(server.dbName)}.${table};`).join('\n'), signal)
-  } catch (error) {
-    throw await takenBack(client, made, error)
-  }
+  expectFree(databases, there, meeting)
+  const others = there.filter(name => !meeting.ours.includes(name))
+  await meeting.note([...new Set([...meeting.ours, ...databases.filter(name => !others.includes(name))])])
+  await dropAll(client, meeting.ours, signal)
+  await importInto(client, server.dbName, tables, signal)
+  // --force: of a library that is not restored no head may stay
+  if (others.includes(server.dbName))
+    await client.ask(CORE_TABLES.map(table => `DELETE FROM ${quote(server.dbName)}.${table};`).join('\n'), signal)
 }
+
+/** Nothing half restored: what was not there before is not there after. @throws BackupError RESTORE_FAILED */
+export async function dropMade(server: MysqlConfig, databases: readonly string[]): Promise<void> {
+  using client = new MysqlClient(server)
+  await dropAll(client, databases, never)
+}
+
+async function dropAll(client: MysqlClient, databases: readonly string[], signal: AbortSignal): Promise<void> {
+  if (databases.length === 0) return
+  await client.ask(databases.map(name => `DROP DATABASE IF EXISTS ${quote(name)};`).join('\n'), signal)
+}
+
+const never = new AbortController().signal
 
 async function thereOf(client: MysqlClient, databases: readonly string[], signal: AbortSignal): Promise<string[]> {
   return (await client.ask('SHOW DATABASES', signal)).split('\n').filter(name => databases.includes(name))
 }
 
-function expectFree(databases: readonly string[], there: readonly string[], force: boolean): void {
-  if (there.length === 0 || force) return
+function expectFree(databases: readonly string[], there: readonly string[], { force, ours }: Meeting): void {
+  const others = there.filter(name => !ours.includes(name))
+  if (others.length === 0 || force) return
   const nextStep = 'name a server without them, or say --force to write over their tables'
-  throw new BackupError('TARGET_EXISTS', `restore ${databases.join(', ')}: ${there.join(', ')} is there`, { nextStep })
+  throw new BackupError('TARGET_EXISTS', `restore ${databases.join(', ')}: ${others.join(', ')} is there`, { nextStep })
 }
 
 /**
@@ -84,17 +107,3 @@ export async function importInto(
   await replayBinlog(client, replay, readiness, signal)
   await likeOthers(client, dbName, signal) // a column that was converted since has another collation
 }
-
-/** Nothing half restored: what was not there before is not there after. Gives the error that says which it is. */
-async function takenBack(client: MysqlClient, made: readonly string[], error: unknown): Promise<unknown> {
-  if (made.length === 0) return error
-  try {
-    await client.ask(made.map(name => `DROP DATABASE IF EXISTS ${quote(name)};`).join('\n'), never)
-    return error
-  } catch (failure) {
-    const message = `${reason(error)}; and what was made could not be removed (${made.join(', ')}): ${reason(failure)}`
-    return new BackupError('RESTORE_FAILED', message, {}, { cause: error })
-  }
-}
-
-const never = new AbortController().signal

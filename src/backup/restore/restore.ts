@@ -11,7 +11,7 @@ import { lstatSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node
 import { dirname, join, resolve } from 'node:path'
 import { openCatalogReader } from '../../shared/catalog/open-catalog.js'
 import { readBackupConfig } from '../../shared/config.js'
-import { BackupError } from '../../shared/errors.js'
+import { BackupError, reason } from '../../shared/errors.js'
 import { silentLog } from '../../shared/log.js'
 import { syncPath } from '../../shared/store/durable-file.js'
 import { DiskObjectReader, DiskObjectStore } from '../../shared/store/disk-object-store.js'
@@ -19,12 +19,13 @@ import { holdReplay } from '../binlog/hold-replay.js'
 import { DumpStore } from '../dumps/dump-store.js'
 import { PastStates } from '../state/past-states.js'
 import { copyLibrary } from './copy-library.js'
-import { expectImportable } from './mysql-import.js'
+import { dropMade, expectImportable } from './mysql-import.js'
 import { checkedOf, expectSomething, planRestore } from './restore-plan.js'
 import { planTables, tablesAsOf, withoutTables } from './tables-plan.js'
 import { readServer, restoreMysql, restoreSqlite } from './target-tables.js'
 import { Unfinished } from './unfinished.js'
 import type { CatalogWriter } from '../../shared/catalog/catalog.js'
+import type { MysqlConfig } from '../../shared/catalog/database-config.js'
 import type { BackupConfig } from '../../shared/config.js'
 import type { DirectoryFlags } from '../../shared/directories.js'
 import type { CheckCounts } from '../verify/library-check.js'
@@ -79,7 +80,7 @@ export async function planOnly(
   signal: AbortSignal,
 ): Promise<RestorePlan> {
   const { plan } = await open(flags, request, signal)
-  if (request.server !== null) await expectTakesTables(plan, request, signal)
+  if (request.server !== null) await expectTakesTables(plan, request, new Unfinished(resolve(request.to)), signal)
   return plan
 }
 
@@ -100,7 +101,7 @@ export async function restore(
   const { dump } = plan
   using held = dump && dumps.hold(dump)
   using heldLog = dump && plan.between.replay && holdReplay(config.stateDir, plan.between.replay)
-  await expectTakesTables(plan, request, signal)
+  const server = await expectTakesTables(plan, request, unfinished, signal)
   events.planned(plan)
   const total: Restored = {
     to,
@@ -120,11 +121,13 @@ export async function restore(
     ? plan.libraries
     : await copyAll(plan, { request, config, store, events, total }, signal)
   const tables = dump && tablesOf(dump, held?.dir ?? '', heldLog?.replay ?? null)
-  await using catalog = await restoreTables(unfinished.dir, tables, request, signal)
-  for (const library of whole) await writeRows(catalog, library, plan, signal)
-  total.libraries = whole.length
-  total.removedRows = await removeRemnants(catalog, signal)
-  await finish(unfinished, total)
+  try {
+    const catalog = await restoreTables(unfinished, tables, { server, force: request.force }, signal)
+    await restoreRows(catalog, whole, plan, total, signal)
+    await finish(unfinished, total)
+  } catch (error) {
+    throw server ? await takenBack(unfinished, server, error) : error
+  }
   return total
 }
 
@@ -205,13 +208,15 @@ function notWanted({ withoutTables, libraries, server }: RestoreRequest): string
 async function expectTakesTables(
   { dump, between }: RestorePlan,
   request: RestoreRequest,
+  unfinished: Unfinished,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<MysqlConfig | null> {
   expectFits(dump, request)
-  const { server, force } = request
   const [seafileDb] = dump?.databases ?? []
-  if (!dump || server === null || seafileDb === undefined) return
-  await expectImportable(readServer(server, seafileDb), { ...dump, ...between }, force, signal)
+  const server = request.server === null || seafileDb === undefined ? null : readServer(request.server, seafileDb)
+  const ours = unfinished.madeOn(server && addressOf(server))
+  if (dump && server) await expectImportable(server, { ...dump, ...between }, { force: request.force, ours }, signal)
+  return server
 }
 
 function expectFits(dump: Dump | null, { server, withoutTables }: RestoreRequest): void {
@@ -245,14 +250,45 @@ const tablesOf = ({ id, engine, parts, databases }: Dump, dir: string, replay: R
 })
 
 function restoreTables(
-  partial: string,
+  unfinished: Unfinished,
   tables: TablesOfDump | null,
-  { server, force }: RestoreRequest,
+  { server, force }: { readonly server: MysqlConfig | null; readonly force: boolean },
   signal: AbortSignal,
 ): Promise<CatalogWriter> {
-  const [seafileDb] = tables?.databases ?? []
-  if (tables === null || server === null || seafileDb === undefined) return restoreSqlite(partial, tables, signal)
-  return restoreMysql(readServer(server, seafileDb), tables, force, signal)
+  if (tables === null || server === null) return restoreSqlite(unfinished.dir, tables, signal)
+  const address = addressOf(server)
+  const note = (databases: readonly string[]): Promise<void> => unfinished.note({ server: address, databases })
+  return restoreMysql(server, tables, { force, ours: unfinished.madeOn(address), note }, signal)
+}
+
+const addressOf = ({ unixSocket, host, port }: MysqlConfig): string => unixSocket ?? `${host}:${port}`
+
+/** What was made on a server without the rest of a restore is none. Gives the error that says which it is. */
+async function takenBack(unfinished: Unfinished, server: MysqlConfig, error: unknown): Promise<unknown> {
+  const { databases = [] } = unfinished.made ?? {}
+  if (databases.length === 0) return error
+  try {
+    await dropMade(server, databases)
+    await unfinished.note({ server: addressOf(server), databases: [] })
+    return error
+  } catch (failure) {
+    const message = `${reason(error)}; and what was made could not be removed (${databases.join(', ')}): ${reason(failure)}`
+    return new BackupError('RESTORE_FAILED', message, {}, { cause: error })
+  }
+}
+
+/** Takes the catalog over. */
+async function restoreRows(
+  catalog: CatalogWriter,
+  whole: readonly PlannedLibrary[],
+  plan: RestorePlan,
+  total: Restored,
+  signal: AbortSignal,
+): Promise<void> {
+  await using _closed = catalog
+  for (const library of whole) await writeRows(catalog, library, plan, signal)
+  total.libraries = whole.length
+  total.removedRows = await removeRemnants(catalog, signal)
 }
 
 /**

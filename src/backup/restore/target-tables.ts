@@ -48,14 +48,14 @@ export async function restoreSqlite(
   return openCatalog({ type: 'sqlite', path: seafileDb }, silentLog, { create: true })
 }
 
-/** @throws BackupError TARGET_EXISTS when one of the databases is there and `force` is not given */
+/** @throws BackupError as `importSql` */
 export async function restoreMysql(
   server: MysqlConfig,
   tables: TablesOfDump,
-  force: boolean,
+  meeting: Parameters<typeof importSql>[2],
   signal: AbortSignal,
 ): Promise<CatalogWriter> {
-  await importSql(server, tables, force, signal)
+  await importSql(server, tables, meeting, signal)
   return openCatalog(server, silentLog, { create: true })
 }
 

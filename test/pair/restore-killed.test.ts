@@ -1,0 +1,77 @@
+/** A restore into a server, killed or failing: of it nothing stays that keeps the next one from its end. */
+
+import { existsSync } from 'node:fs'
+import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { runCommand, runCommandWith } from '../support/command.js'
+import { dumpToolOf } from '../support/dump-tool.js'
+import { mariadbInstalled, startMariadb } from '../support/mariadb.js'
+import { Pair } from '../support/pair.js'
+import { testDatabase } from '../support/sides.js'
+import type { Mariadb } from '../support/mariadb.js'
+
+const noMariadb = !mariadbInstalled() && 'mariadbd is not installed'
+
+t.test(
+  'restore: a late failure leaves no database, a kill in the import what the same command takes away and makes anew, and no other may finish it elsewhere',
+  { skip: noMariadb },
+  async t => {
+    await using theirs = await testDatabase('mysql')
+    const server = theirs.server as Mariadb
+    const dir = await mkdtemp(join(tmpdir(), 'sbk-'))
+    t.teardown(() => rm(dir, { recursive: true, force: true }))
+    await server.query(`CREATE DATABASE ccnet_db; CREATE DATABASE seahub_db;
+      CREATE TABLE ccnet_db.EmailUser (email VARCHAR(255)); INSERT INTO ccnet_db.EmailUser VALUES ('jo@example.com')`)
+    await using pair = await Pair.lay({ primary: { database: theirs.database as never } })
+    await pair.catalog()
+    // an import that lasts: its databases are there, and it has not ended
+    const slow = `$REAL "$@" | sed '/^USE .seahub_db/s/$/\\nDO SLEEP(3);/'`
+    await pair.startPrimary(await dumpToolOf(dir, slow))
+    await pair.startBackup()
+    const writer = await pair.writer()
+    const repo = await writer.createLibrary({ name: 'Papers', owner: 'jo@example.com' })
+    await pair.settle()
+    await pair.until('arrived', async () => (await pair.library(repo))?.state === 'synchronized')
+    await using other = await startMariadb()
+    const file = join(dir, 'target.cnf')
+    await writeFile(file, `[client]\nuser = ${other.user}\nsocket = "${other.socket}"\n`, { mode: 0o600 })
+    const partial = join(dir, 'restored.partial')
+    const to = ['restore', '--to', join(dir, 'restored')]
+    const restore = [...to, '--database', file]
+
+    // the rows of libraries come after all else
+    await server.query(
+      "CREATE TRIGGER late BEFORE INSERT ON RepoOwner FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'too late'",
+      'seafile_db',
+    )
+    t.equal((await runCommand(pair, 'dumps', 'now')).code, 0)
+    await server.query('DROP TRIGGER late', 'seafile_db')
+    const newer = await writer.createLibrary({ name: 'Newer than the dump', owner: 'jo@example.com' })
+    await pair.until('the newer one', async () => (await pair.library(newer))?.state === 'synchronized')
+    const late = await runCommand(pair, ...restore)
+    t.equal(late.code, 1)
+    t.match(late.stderr, /too late/)
+    t.notMatch(await other.query('SHOW DATABASES'), /_db/, 'what was made is taken back')
+
+    t.equal((await runCommand(pair, 'dumps', 'now')).code, 0)
+    const isImporting = async () => (await other.query('SHOW DATABASES')).includes('seahub_db')
+    const killed = await runCommandWith(pair, { until: isImporting }, restore)
+    t.equal(killed.code, null)
+    t.ok(existsSync(partial))
+    const elsewhere = await runCommand(pair, ...to, '--without-tables')
+    t.equal(elsewhere.code, 2)
+    t.match(elsewhere.stderr, /not finished has made .*seahub_db.* on the server at /)
+
+    const again = await runCommand(pair, ...restore)
+
+    t.equal(again.code, 0, again.stderr)
+    t.equal(await other.query('SELECT email FROM ccnet_db.EmailUser'), 'jo@example.com\n')
+    t.match(await other.query('SELECT repo_id FROM Branch', 'seafile_db'), repo)
+    t.strictSame(await readdir(join(dir, 'restored')), ['restored.json', 'seafile-data'])
+    t.match(JSON.parse(await readFile(join(dir, 'restored', 'restored.json'), 'utf8')), { libraries: 2, lost: 0 })
+    const over = await runCommand(pair, 'restore', '--to', join(dir, 'more'), '--database', file)
+    t.equal(over.code, 2, 'finished, they are not ours to remove any more')
+  },
+)
