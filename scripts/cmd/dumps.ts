@@ -135,25 +135,29 @@ export async function fetch(
     const nextStep = 'name another place, or say --force to write over it'
     throw new BackupError('TARGET_EXISTS', `write ${there}: it is there already`, { nextStep })
   }
-  for (const [index, file] of files.entries()) await unpackTo(dump, index, file, signal)
+  await unpackTo(files, dump, signal)
   say(`${dump.id}: ${files.join(' ')}`)
   return EXIT.ok
 }
 
-/** Under another name until it is whole. */
-async function unpackTo(dump: DumpOnDisk, index: number, file: string, signal: AbortSignal): Promise<void> {
-  const partial = `${file}.partial-${process.pid}`
+/** Under other names until all of them are whole. */
+async function unpackTo(files: readonly string[], dump: DumpOnDisk, signal: AbortSignal): Promise<void> {
+  const partial = (file: string): string => `${file}.partial-${process.pid}`
   try {
-    mkdirSync(dirname(file), { recursive: true })
-    const out = createWriteStream(partial, { mode: 0o600, flush: true })
-    const closed = finished(out)
-    closed.catch(() => {})
-    await unpackPart(dump, index, out, signal)
-    await closed
-    removeBeside(file)
-    renameSync(partial, file)
+    for (const [index, file] of files.entries()) {
+      mkdirSync(dirname(file), { recursive: true })
+      const out = createWriteStream(partial(file), { mode: 0o600, flush: true })
+      const closed = finished(out)
+      closed.catch(() => {})
+      await unpackPart(dump, index, out, signal)
+      await closed
+    }
+    for (const file of files) {
+      removeBeside(file)
+      renameSync(partial(file), file)
+    }
   } finally {
-    rmSync(partial, { force: true })
+    for (const file of files) rmSync(partial(file), { force: true })
   }
 }
 

@@ -1,6 +1,6 @@
 /** Dumps of the other tables: consistent or absent, said when there is none, kept as they came. */
 
-import { mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
@@ -358,30 +358,6 @@ t.test(
     t.equal((await runCommand(pair, 'dumps', 'verify', 'latest')).code, 0)
   },
 )
-
-t.test('dump: fetch writes over nothing unless told to, and prune says before it does', async t => {
-  await using pair = await Pair.start({
-    backup: { conf: ['keep_hourly = 0', 'keep_daily = 0', 'keep_weekly = 0', 'keep_monthly = 0', 'keep_yearly = 0'] },
-  })
-  t.equal((await runCommand(pair, 'dumps', 'now')).code, 0)
-  const to = await scratch(t)
-  t.equal((await runCommand(pair, 'dumps', 'fetch', 'latest', to)).code, 0)
-  const file = join(to, 'seafile-data', 'seafile.db')
-  await writeFile(file, 'mine')
-  const again = await runCommand(pair, 'dumps', 'fetch', 'latest', to)
-  t.equal(again.code, 2)
-  t.match(again.stderr, /--force/)
-  t.equal(await readFile(file, 'utf8'), 'mine')
-  t.equal((await runCommand(pair, 'dumps', 'fetch', 'latest', to, '--force')).code, 0)
-  t.ok((await stat(file)).size > 4096)
-  t.equal((await runCommand(pair, 'dumps', 'fetch', '1999', to)).code, 2)
-
-  const dry = await runCommand(pair, 'dumps', 'prune', '--dry-run')
-  t.match(dry.stdout, /^keep +\d{8}T\d{6}Z +newest$/m)
-  t.equal((await listed(pair)).length, 1)
-  t.equal((await runCommand(pair, 'dumps', 'now')).code, 0)
-  t.equal((await listed(pair)).length, 1, 'with no rule, the newest alone stays')
-})
 
 t.test('dump: one by a clock that ran ahead keeps none from being taken, and is not the newest', async t => {
   await using pair = await Pair.start({ dumps: SELDOM })
