@@ -13,6 +13,7 @@ import { tablesAsOf } from '../restore/tables-plan.js'
 import { isLately, wentTogether } from '../restore/went-together.js'
 import { PrimaryClient, readCa } from '../sync/primary-client.js'
 import { NO_TABLES, newestTables } from './promoted-tables.js'
+import { unlikeHere } from './target-server.js'
 import type { BackupConfig } from '../../shared/config.js'
 import type { RepoId } from '../../shared/ids.js'
 import type { Dump } from '../dumps/dump-manifest.js'
@@ -83,6 +84,7 @@ export async function checkPromotion(
     ...(withDeleted ? checkBack(gone) : checkDeleted(gone, known.length - gone.length)),
     ...(withoutTables ? [acceptable('tables', TABLES, 'users, groups and shares are left out, as was asked')] : []),
     ...(withoutTables ? [] : checkTables(config, tables, primary.heads !== undefined)),
+    ...(await checkServer(config, tables.dump, signal)),
   ]
   return { checks, tables, ahead, deleted, heardAt: primary.at }
 }
@@ -302,7 +304,7 @@ function checkTables(config: BackupConfig, tables: NewestTables, answers: boolea
   return [...checks, ...checkDatabase(config, dump)]
 }
 
-/** Young enough for one that can be taken again: where nobody answers, whatever came after it is lost. */
+/** A dump alone is young enough where another one can be taken; where nobody answers, whatever came after it is lost. */
 function checkAge(tables: NewestTables, dump: Dump, answers: boolean): Check {
   const what = TABLES
   const { replay, short } = tables.between
@@ -312,7 +314,7 @@ function checkAge(tables: NewestTables, dump: Dump, answers: boolean): Check {
   const from = replay
     ? `dump ${dump.id} and ${replay.transactions} transactions of the binlog after it`
     : `dump ${dump.id}`
-  if (answers && age >= 0 && age <= FRESH_DUMP_MS)
+  if ((answers || replay) && age >= 0 && age <= FRESH_DUMP_MS)
     return good(what, replay ? `as of ${since}, ${duration(age)} ago: ${from}` : `${from}, ${duration(age)} old`)
   const message = `what was changed in users, groups and shares since ${since} (${ago(age)}) is lost: they are as of ${from}${dump.position && short !== null && tables.obstacle === null ? `; ${short}` : ''}`
   return acceptable('tables', what, message)
@@ -333,6 +335,14 @@ export function checkDatabase({ database }: Pick<BackupConfig, 'database'>, dump
       checks.push(stop('the database', 'neither mariadb nor mysql is installed here: install mariadb-client'))
   }
   return checks
+}
+
+/** Whether its server can read what the primary's server wrote. */
+async function checkServer({ database }: BackupConfig, dump: Dump | null, signal: AbortSignal): Promise<Check[]> {
+  if (dump?.engine !== 'mysql' || database.type !== 'mysql' || findProgram(['mariadb', 'mysql']) === undefined)
+    return []
+  const why = await unlikeHere(dump.server, database, signal)
+  return why === null ? [] : [stop('the database', why)]
 }
 
 /** What keeps a promotion from going on, with what was accepted. */

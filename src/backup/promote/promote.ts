@@ -87,6 +87,8 @@ export async function promote(
     events.step(step, message)
   }
   await run('rows-saved', () => saveRows(config, signal))
+  if (promotion.dump !== null && isBefore(promotion, 'importing'))
+    promotion = await writePromotion(config.stateDir, { ...promotion, step: 'importing' })
   await run('tables', () => importTables(config, promotion, signal))
   await run('rows', () => applyRows(config, promotion, signal))
   await run('done', async () => {
@@ -125,9 +127,16 @@ async function takenUp(
   const promotion = { ...before, accepted: all, keepTokens: before.keepTokens || keepTokens }
   if (!isBefore(promotion, 'tables')) return writePromotion(config.stateDir, promotion)
   const tables = withoutTables ? null : await newestTables(config, signal)
+  if (!tables?.dump && !isBefore(promotion, 'importing')) throw halfImported(promotion)
   await expectImportable(config, tables, signal)
   const deleted = withDeleted ? [] : promotion.deleted
   return writePromotion(config.stateDir, { ...promotion, deleted, dump: tables?.dump?.id ?? null })
+}
+
+function halfImported({ dump }: Promotion): BackupError {
+  const message = `promote: the import of dump ${dump} was begun, and half of the tables may be its own: a server must not run on that`
+  const nextStep = 'mend what kept the import from its end, and run it again without --without-tables: it begins anew'
+  return new BackupError('PROMOTION_STOPPED', message, { nextStep })
 }
 
 function tooLate({ deleted }: Promotion): BackupError {

@@ -2,9 +2,10 @@
  * That this backup was made the server: `promotion.json` in the state directory. From the moment it is there no daemon
  * syncs here again, whatever becomes of the rest.
  *
- *   fenced ─▶ rows-saved ─▶ tables ─▶ rows ─▶ done
+ *   fenced ─▶ rows-saved ─▶ importing ─▶ tables ─▶ rows ─▶ done
  *
- * Each step may be done again, so that a promotion that was killed goes on where it was.
+ * Each step may be done again, so that a promotion that was killed goes on where it was. `importing` alone is noted before
+ * its work: from then on the tables may be half those of a dump.
  */
 
 import { randomBytes } from 'node:crypto'
@@ -17,7 +18,7 @@ import { fields, list, nullable, number, oneOf, text } from '../../shared/wire/j
 import type { RepoId } from '../../shared/ids.js'
 
 const FILE = 'promotion.json'
-const STEPS = ['fenced', 'rows-saved', 'tables', 'rows', 'done'] as const
+const STEPS = ['fenced', 'rows-saved', 'importing', 'tables', 'rows', 'done'] as const
 export type Step = (typeof STEPS)[number]
 
 export interface Promotion {
