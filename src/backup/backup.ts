@@ -19,7 +19,7 @@ import { removeLeftDrill } from './drill/drill-record.js'
 import { Subscriber } from './hints/subscriber.js'
 import { Sweep } from './hints/sweep.js'
 import { OtherTables } from './other-tables.js'
-import { readPromotion } from './promote/promotion.js'
+import { readMarker, readPromotion } from './promote/promotion.js'
 import { Contact } from './state/contact.js'
 import { LibraryStates, isBehind } from './state/library-state.js'
 import { startSavingHeard } from './state/save-heard.js'
@@ -33,7 +33,7 @@ import type { BackupConfig } from '../shared/config.js'
 import type { RepoId } from '../shared/ids.js'
 import type { Log } from '../shared/log.js'
 import type { AuthKeys } from '../shared/wire/auth.js'
-import type { Promotion } from './promote/promotion.js'
+import type { Marker, Promotion } from './promote/promotion.js'
 import type { OwnCopy } from './sync/own-copy.js'
 
 const DATABASE_RETRY = { first: 500, max: 15_000 }
@@ -62,7 +62,7 @@ export async function runBackup(config: BackupConfig, log: Log, signal: AbortSig
     target: control,
     log,
   })
-  const promotion = readPromotion(stateDir)
+  const promotion = readPromotion(stateDir) ?? readMarker(dataDir)
   if (promotion) return void (await tellOfPromotion(promotion, { config, keys, log, control }, signal))
   store.prepare()
   await using catalog = await openCatalogPatiently(config, log, AbortSignal.any([signal, death.signal]))
@@ -118,7 +118,7 @@ interface PromotedParts {
 
 /** Nothing is synced where a server works: all that is left to do is to tell an old primary that comes back. */
 async function tellOfPromotion(
-  promotion: Promotion,
+  promotion: Marker & Partial<Pick<Promotion, 'step'>>,
   { config, keys, log, control }: PromotedParts,
   signal: AbortSignal,
 ): Promise<void> {

@@ -29,7 +29,15 @@ import { importInto } from '../restore/mysql-import.js'
 import { PromotionStates } from '../state/promotion-states.js'
 import { DELETED, checkPromotion, librariesAhead, open } from './checklist.js'
 import { newestTables, replayAfter } from './promoted-tables.js'
-import { isBefore, newPromotion, readPromotion, writePromotion } from './promotion.js'
+import {
+  isBefore,
+  markPromoted,
+  markerIn,
+  newPromotion,
+  readMarker,
+  readPromotion,
+  writePromotion,
+} from './promotion.js'
 import { deleteSqliteTokens, importSqliteTables } from './sqlite-tables.js'
 import type { CatalogWriter, LibraryRows } from '../../shared/catalog/catalog.js'
 import type { BackupConfig } from '../../shared/config.js'
@@ -75,7 +83,9 @@ export async function promote(
   using _lock = lockOut(config.stateDir)
   new DumpStore(config.stateDir).prepare() // of a run that was killed an unpacked database may lie there
   const before = readPromotion(config.stateDir)
+  if (!before) expectUnmarked(config)
   let promotion = before ? await takenUp(config, request, before, signal) : await fence(config, request, events, signal)
+  await markPromoted(config.dataDir, promotion)
   if (isBefore(promotion, 'done')) promotion = await learnAhead(config, promotion, startedAt, signal)
   events.step('fenced', `nothing is synced here any more (epoch ${promotion.epoch})`)
   const run = async (step: Step, work: () => Promise<string | Imported>): Promise<void> => {
@@ -96,6 +106,16 @@ export async function promote(
     return deleteTokens(config, promotion, signal)
   })
   return promotion
+}
+
+/** A server may run on this data for months: nothing of an older dump must get into its tables. */
+function expectUnmarked({ dataDir }: BackupConfig): void {
+  const marker = readMarker(dataDir)
+  if (!marker) return
+  const when = new Date(marker.at).toISOString()
+  const message = `promote: this data was promoted on ${when} (epoch ${marker.epoch}), and the state directory of then is not here`
+  const nextStep = `put that one back, or, only when no server runs on this data, remove ${markerIn(dataDir)}`
+  throw new BackupError('PROMOTED', message, { nextStep })
 }
 
 interface Imported {

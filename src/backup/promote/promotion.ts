@@ -1,6 +1,6 @@
 /**
  * That this backup was made the server: `promotion.json` in the state directory. From the moment it is there no daemon
- * syncs here again, whatever becomes of the rest.
+ * syncs here again, whatever becomes of the rest; also where the state directory is moved aside, by a marker in the data.
  *
  *   fenced ─▶ rows-saved ─▶ importing ─▶ tables ─▶ rows ─▶ done
  *
@@ -18,6 +18,8 @@ import { fields, list, nullable, number, oneOf, text } from '../../shared/wire/j
 import type { RepoId } from '../../shared/ids.js'
 
 const FILE = 'promotion.json'
+/** In seafile-data. */
+const MARKER = 'seaf-backup-promoted.json'
 const STEPS = ['fenced', 'rows-saved', 'importing', 'tables', 'rows', 'done'] as const
 export type Step = (typeof STEPS)[number]
 
@@ -56,10 +58,27 @@ export const newPromotion = (
 })
 
 /** Undefined: it was never promoted. @throws BackupError STATE_UNUSABLE for a file that cannot be read: it may be one */
-export function readPromotion(stateDir: string): Promotion | undefined {
-  const file = join(stateDir, FILE)
+export const readPromotion = (stateDir: string): Promotion | undefined => readFrom(join(stateDir, FILE), decoded)
+
+export const writePromotion = (stateDir: string, promotion: Promotion): Promise<Promotion> =>
+  writeTo(join(stateDir, FILE), promotion)
+
+/** What is left of a promotion where its state directory was moved aside. */
+export type Marker = Pick<Promotion, 'epoch' | 'at'>
+
+/** As `readPromotion`, of the data itself. */
+export const readMarker = (dataDir: string): Marker | undefined => readFrom(markerIn(dataDir), marked)
+
+/** Beside the objects: with them it goes wherever a server may run on them. */
+export async function markPromoted(dataDir: string, { epoch, at }: Marker): Promise<void> {
+  if (readMarker(dataDir)?.epoch !== epoch) await writeTo(markerIn(dataDir), { epoch, at })
+}
+
+export const markerIn = (dataDir: string): string => join(dataDir, MARKER)
+
+function readFrom<T>(file: string, decode: (json: unknown) => T): T | undefined {
   try {
-    return decoded(JSON.parse(readFileSync(file, 'utf8')))
+    return decode(JSON.parse(readFileSync(file, 'utf8')))
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return undefined
     const message = `read ${file}: ${reason(error)}; it says that this backup was promoted. Remove it only when no server runs on this data`
@@ -67,13 +86,18 @@ export function readPromotion(stateDir: string): Promotion | undefined {
   }
 }
 
-export async function writePromotion(stateDir: string, promotion: Promotion): Promise<Promotion> {
+async function writeTo<T>(file: string, content: T): Promise<T> {
   try {
-    await writeDurably(join(stateDir, FILE), Buffer.from(`${JSON.stringify(promotion, null, 2)}\n`, 'utf8'))
-    return promotion
+    await writeDurably(file, Buffer.from(`${JSON.stringify(content, null, 2)}\n`, 'utf8'))
+    return content
   } catch (error) {
-    throw storeError(`write ${FILE}`, error)
+    throw storeError(`write ${file}`, error)
   }
+}
+
+function marked(json: unknown): Marker {
+  const marker = fields(json, 'it')
+  return { epoch: text(marker['epoch'], 'epoch'), at: number(marker['at'], 'at') }
 }
 
 export const isBefore = (promotion: Promotion, step: Step): boolean =>
