@@ -14,7 +14,7 @@ import { CONTROL_SOCKET, findStateDirOnly } from '../src/shared/directories.js'
 import { VERSION } from '../src/shared/version.js'
 import { HEAD_LOG_ENTRIES_MAX } from '../src/shared/wire/control-messages.js'
 import { ControlClient } from './cmd/client.js'
-import { EXIT, NoDaemon, exitCodeOf } from './cmd/exit.js'
+import { EXIT, Interrupted, NoDaemon, exitCodeOf } from './cmd/exit.js'
 import { renderError } from './cmd/render.js'
 import { libraries, log, status, sync } from './cmd/verbs.js'
 import type { ExitCode } from './cmd/exit.js'
@@ -284,15 +284,22 @@ function limitOf(text: string): number {
   throw new InvalidArgumentError(`It must be from 1 to ${HEAD_LOG_ENTRIES_MAX}.`)
 }
 
+const ASKED_DAEMON = 'the backup daemon goes on by itself'
+const ALONE = 'this command does not go on by itself: run it again'
+
 async function main(args: readonly string[]): Promise<ExitCode> {
   const interrupt = new AbortController()
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => interrupt.abort())
 
   let exitCode: ExitCode = EXIT.ok
+  let interrupted = ASKED_DAEMON
   const program = commandLine(
     {
       run: async verb => void (exitCode = await verb(new ControlClient(socketPath(program.opts<WhereFlags>())))),
-      runAlone: async verb => void (exitCode = await verb(program.opts<WhereFlags>())),
+      runAlone: async verb => {
+        interrupted = ALONE
+        exitCode = await verb(program.opts<WhereFlags>())
+      },
     },
     interrupt.signal,
   )
@@ -302,7 +309,7 @@ async function main(args: readonly string[]): Promise<ExitCode> {
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage // it has said why
     if (interrupt.signal.aborted) {
-      process.stderr.write('interrupted; the backup daemon goes on by itself\n')
+      process.stderr.write(`interrupted; ${error instanceof Interrupted ? error.message : interrupted}\n`)
       return EXIT.interrupted
     }
     if (systemCode(error) === 'EPIPE') return EXIT.ok // its reader has seen enough

@@ -29,6 +29,11 @@ export class NoDaemon extends Error {
   }
 }
 
+/** What an administrator who has typed Ctrl-C must know: whether it goes on, and what is left as it is. */
+export class Interrupted extends Error {
+  override readonly name = 'Interrupted'
+}
+
 export function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof NoDaemon) return EXIT.noDaemon
   if (error instanceof BackupError && (error.disposition === 'usage' || error.code === 'CONFIG_INVALID')) {

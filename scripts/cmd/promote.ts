@@ -1,11 +1,12 @@
 /** The verb `promote`: needs no daemon, and none may run. Loaded only when it is asked for. */
 
 import { LOSSES, open } from '../../src/backup/promote/checklist.js'
-import { checkOnly, promote as makeServer } from '../../src/backup/promote/promote.js'
+import { checkOnly, promote as makeServer, promotionHere } from '../../src/backup/promote/promote.js'
 import { BackupError } from '../../src/shared/errors.js'
-import { EXIT } from './exit.js'
+import { EXIT, Interrupted } from './exit.js'
 import { ask } from './prompt.js'
 import { plain } from './render.js'
+import type { PromoteEvents } from '../../src/backup/promote/promote.js'
 import type { Check, Checklist } from '../../src/backup/promote/checklist.js'
 import type { DirectoryFlags } from '../../src/shared/directories.js'
 import type { ExitCode } from './exit.js'
@@ -44,20 +45,33 @@ export async function promote(flags: DirectoryFlags, options: PromoteOptions, si
     return stopped.length === 0 ? EXIT.ok : EXIT.failed
   }
   await expectConfirmed(options.confirm)
-  const promotion = await makeServer(
-    flags,
-    request,
-    {
-      checked: checklist =>
-        json ? say(JSON.stringify({ type: 'checklist', checks: checklist.checks })) : show(checklist),
-      step: (step, message) =>
-        say(json ? JSON.stringify({ type: 'step', step, message }) : `${step}: ${plain(message)}`),
+  const promotion = await makeServer(flags, request, json ? JSON_EVENTS : TEXT_EVENTS, signal).catch(
+    (error: unknown) => {
+      throw signal.aborted ? interrupted(flags) : error
     },
-    signal,
   )
   if (json) say(JSON.stringify({ type: 'end', ...promotion }))
   else for (const line of REMAINS) say(line)
   return EXIT.ok
+}
+
+const JSON_EVENTS: PromoteEvents = {
+  checked: ({ checks }) => say(JSON.stringify({ type: 'checklist', checks })),
+  step: (step, message) => say(JSON.stringify({ type: 'step', step, message })),
+}
+
+const TEXT_EVENTS: PromoteEvents = {
+  checked: show,
+  step: (step, message) => say(`${step}: ${plain(message)}`),
+}
+
+function interrupted(flags: DirectoryFlags): Interrupted {
+  const promotion = promotionHere(flags)
+  if (!promotion) return new Interrupted('nothing was fenced, and nothing was changed')
+  const { epoch, step } = promotion
+  return new Interrupted(
+    `this backup is fenced (epoch ${epoch}, at the step "${step}") and syncs nothing any more, also after a restart: run the same command again, it goes on from there`,
+  )
 }
 
 function acceptedOf(text: string): string[] {

@@ -23,12 +23,14 @@ export interface Circumstances {
   readonly killAfterMs?: number
   /** Once this is so, it is killed. */
   readonly until?: () => Promise<boolean>
+  /** Gets what types Ctrl-C into it. */
+  readonly started?: (interrupt: () => void) => void
 }
 
 /** `code` is null for one that was killed. */
 export function runCommandWith(
   pair: Pair,
-  { env, killAfterMs, until }: Circumstances,
+  { env, killAfterMs, until, started }: Circumstances,
   args: readonly string[],
 ): Promise<Ran> {
   return new Promise((resolve, reject) => {
@@ -42,6 +44,7 @@ export function runCommandWith(
     child.stderr.on('data', (chunk: Buffer) => (said.stderr += chunk.toString()))
     child.on('error', reject)
     if (until) void killOnce(child, until)
+    started?.(() => child.kill('SIGINT'))
     child.on('exit', () => clearTimeout(kill))
     child.on('close', code => resolve({ code, ...said }))
   })

@@ -68,6 +68,10 @@ export async function checkOnly(
   return { checklist: await checkPromotion(config, request, signal), promoted: readPromotion(config.stateDir) }
 }
 
+/** Undefined: nothing was fenced, so nothing was changed. @throws BackupError CONFIG_INVALID, STATE_UNUSABLE */
+export const promotionHere = (flags: DirectoryFlags): Promotion | undefined =>
+  readPromotion(readBackupConfig(flags).stateDir)
+
 /**
  * @throws BackupError PROMOTION_STOPPED with what is not certain; ALREADY_RUNNING while the daemon runs; those of the
  * database, the dump and the disk: then the same command goes on from the last step
