@@ -3,7 +3,7 @@
  * needed there may be none. Loaded only when asked for.
  */
 
-import { createWriteStream, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
+import { createWriteStream, existsSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { finished } from 'node:stream/promises'
 import { removeBeside } from '../../src/shared/catalog/sqlite-file.js'
@@ -11,6 +11,7 @@ import { readBackupConfig } from '../../src/shared/config.js'
 import { findStateDirOnly } from '../../src/shared/directories.js'
 import { duration } from '../../src/shared/duration.js'
 import { BackupError } from '../../src/shared/errors.js'
+import { targetError } from '../../src/shared/store/durable-file.js'
 import { damageOf } from '../../src/backup/dumps/damage.js'
 import { bytesOf, rowsOf } from '../../src/backup/dumps/dump-manifest.js'
 import { DumpStore } from '../../src/backup/dumps/dump-store.js'
@@ -143,21 +144,37 @@ export async function fetch(
 /** Under other names until all of them are whole. */
 async function unpackTo(files: readonly string[], dump: DumpOnDisk, signal: AbortSignal): Promise<void> {
   const partial = (file: string): string => `${file}.partial-${process.pid}`
+  const made: string[] = []
   try {
     for (const [index, file] of files.entries()) {
-      mkdirSync(dirname(file), { recursive: true })
-      const out = createWriteStream(partial(file), { mode: 0o600, flush: true })
+      const out = createWriteStream('', { fd: create(partial(file)), flush: true })
+      made.push(partial(file))
       const closed = finished(out)
       closed.catch(() => {})
       await unpackPart(dump, index, out, signal)
       await closed
     }
-    for (const file of files) {
-      removeBeside(file)
-      renameSync(partial(file), file)
-    }
+    for (const file of files) giveName(partial(file), file)
   } finally {
-    for (const file of files) rmSync(partial(file), { force: true })
+    for (const path of made) rmSync(path, { force: true })
+  }
+}
+
+function create(path: string): number {
+  try {
+    mkdirSync(dirname(path), { recursive: true })
+    return openSync(path, 'w', 0o600)
+  } catch (error) {
+    throw targetError(`make ${path}`, error)
+  }
+}
+
+function giveName(partial: string, path: string): void {
+  try {
+    removeBeside(path)
+    renameSync(partial, path)
+  } catch (error) {
+    throw targetError(`write ${path}`, error)
   }
 }
 

@@ -53,6 +53,17 @@ t.test('dump: fetch writes over nothing unless told to, and prune says before it
   t.equal((await runCommand(pair, 'dumps', 'now')).code, 0)
   t.equal((await listed(pair)).length, 1, 'with no rule, the newest alone stays')
 
+  const below = join(file, 'not', 'a-directory')
+  for (const command of [
+    ['dumps', 'fetch', 'latest', below],
+    ['restore', '--to', below],
+  ]) {
+    const unusable = await runCommand(pair, ...command)
+    t.equal(unusable.code, 1)
+    t.match(unusable.stderr, /DIRECTORY_UNUSABLE/, 'neither a defect nor a disk that fails')
+    t.match(unusable.stderr, below)
+  }
+
   const [kept] = await listed(pair)
   await flipByte(join(dumpsDir(pair), String(kept?.id), '1.zst'))
   const names = await readdir(to, { recursive: true })

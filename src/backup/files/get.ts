@@ -7,20 +7,10 @@
  * its name when all of it is there.
  */
 
-import {
-  closeSync,
-  fsyncSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  renameSync,
-  rmSync,
-  utimesSync,
-  writeSync,
-} from 'node:fs'
+import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, utimesSync, writeSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { BackupError, asBackupError, reason, systemCode } from '../../shared/errors.js'
-import { storeError } from '../../shared/store/durable-file.js'
+import { BackupError, asBackupError } from '../../shared/errors.js'
+import { targetAt, targetError } from '../../shared/store/durable-file.js'
 import { contentsOf } from './contents.js'
 import { entriesOf } from './tree.js'
 import type { FileKey } from '../../shared/seafile/write/encrypt.js'
@@ -90,19 +80,9 @@ function expectFree(target: string, force: boolean): void {
   throw new BackupError('TARGET_EXISTS', `write ${target}: it is there already`, { nextStep })
 }
 
-/** What the disk says of itself counts for all files, what it says of a name for one. */
-function targetError(operation: string, error: unknown): BackupError {
-  const code = systemCode(error)
-  if (code === 'EEXIST') return new BackupError('TARGET_EXISTS', `${operation}: something is there already`)
-  if (code !== undefined && DISK.has(code)) return storeError(operation, error)
-  return new BackupError('DIRECTORY_UNUSABLE', `${operation}: ${reason(error)}`, {}, { cause: error })
-}
-
-const DISK = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EIO'])
-
 /** A link that leads nowhere is something too. */
-const isThere = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false }) !== undefined
-const isDirectory = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true
+const isThere = (path: string): boolean => targetAt(path) !== undefined
+const isDirectory = (path: string): boolean => targetAt(path)?.isDirectory() === true
 
 /** What a directory entry of Linux can be, and leads nowhere else. */
 const isPlainName = (name: string): boolean => name !== '' && name !== '.' && name !== '..' && !/[/\0]/.test(name)

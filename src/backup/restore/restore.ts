@@ -7,13 +7,13 @@
  * the objects that are there. The backup is only read, beside its daemon or without.
  */
 
-import { lstatSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { openCatalogReader } from '../../shared/catalog/open-catalog.js'
 import { readBackupConfig } from '../../shared/config.js'
 import { BackupError, reason } from '../../shared/errors.js'
 import { silentLog } from '../../shared/log.js'
-import { syncPath } from '../../shared/store/durable-file.js'
+import { syncPath, targetAt, targetError } from '../../shared/store/durable-file.js'
 import { DiskObjectReader, DiskObjectStore } from '../../shared/store/disk-object-store.js'
 import { holdReplay } from '../binlog/hold-replay.js'
 import { DumpStore } from '../dumps/dump-store.js'
@@ -188,7 +188,7 @@ async function open(flags: DirectoryFlags, request: RestoreRequest, signal: Abor
 
 /** Never over anything, whatever was said: a restore is for looking at before it takes another's place. */
 function expectFree(to: string): void {
-  const there = lstatSync(to, { throwIfNoEntry: false })
+  const there = targetAt(to)
   if (!there) return
   const nextStep = 'name a directory that is not there yet'
   const taken = (why: string) => new BackupError('TARGET_EXISTS', `restore to ${to}: ${why}`, { nextStep })
@@ -234,12 +234,16 @@ function expectFits(dump: Dump | null, { server, withoutTables }: RestoreRequest
 }
 
 function prepare(unfinished: Unfinished): DiskObjectStore {
-  unfinished.begin()
-  const { dataDir } = unfinished
-  mkdirSync(join(dataDir, 'tmpfiles'), { recursive: true }) // seaf-fsck and seaf-gc do not start without it
-  const store = new DiskObjectStore(dataDir)
-  store.prepare()
-  return store
+  const { dir, dataDir } = unfinished
+  try {
+    unfinished.begin()
+    mkdirSync(join(dataDir, 'tmpfiles'), { recursive: true }) // seaf-fsck and seaf-gc do not start without it
+    const store = new DiskObjectStore(dataDir)
+    store.prepare()
+    return store
+  } catch (error) {
+    throw targetError(`make ${dir}`, error)
+  }
 }
 
 /** `dir`: where its parts are held. */
@@ -319,7 +323,11 @@ async function removeRemnants(catalog: CatalogWriter, signal: AbortSignal): Prom
 
 async function finish(unfinished: Unfinished, restored: Restored): Promise<void> {
   const report = join(unfinished.dir, 'restored.json')
-  writeFileSync(report, `${JSON.stringify(restored, null, 2)}\n`)
-  await syncPath(report)
-  await unfinished.finish()
+  try {
+    writeFileSync(report, `${JSON.stringify(restored, null, 2)}\n`)
+    await syncPath(report)
+    await unfinished.finish()
+  } catch (error) {
+    throw targetError(`give ${unfinished.dir} the name ${restored.to}`, error)
+  }
 }

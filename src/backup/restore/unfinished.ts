@@ -3,10 +3,10 @@
  * databases were made for it on which server. A run after one that was killed takes up that and nothing else.
  */
 
-import { existsSync, lstatSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { BackupError, reason } from '../../shared/errors.js'
-import { storeError, syncPath, writeDurably } from '../../shared/store/durable-file.js'
+import { storeError, syncPath, targetAt, writeDurably } from '../../shared/store/durable-file.js'
 import { fields, list, text } from '../../shared/wire/json-fields.js'
 
 const NOTE = 'unfinished.json'
@@ -28,7 +28,7 @@ export class Unfinished {
   constructor(private readonly to: string) {
     this.dir = `${to}.partial`
     this.dataDir = join(this.dir, DATA)
-    const there = lstatSync(this.dir, { throwIfNoEntry: false })
+    const there = targetAt(this.dir)
     if (!there) return
     if (!there.isDirectory() || (readdirSync(this.dir).length > 0 && !this.#isNoted())) throw this.#notOurs()
   }

@@ -7,11 +7,12 @@
  * have dropped the dirty pages, so asking again would answer "done" falsely.
  */
 
-import { closeSync, fsync, openSync } from 'node:fs'
+import { closeSync, fsync, lstatSync, openSync } from 'node:fs'
 import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { asItsDirectory } from '../owner.js'
-import { BackupError, systemCode } from '../errors.js'
+import { BackupError, reason, systemCode } from '../errors.js'
+import type { Stats } from 'node:fs'
 import type { ErrorCode } from '../errors.js'
 
 /** Which of our codes a failing disk has. */
@@ -31,6 +32,28 @@ export function storeError(operation: string, error: unknown): BackupError {
   if (error instanceof BackupError) return error
   const text = error instanceof Error ? error.message : String(error)
   return new BackupError(storeErrorCode(error), `${operation}: ${text}`, {}, { cause: error })
+}
+
+const DISK: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EIO'])
+
+/**
+ * For what is written where somebody has asked for it: what the disk says of itself counts for all files, what it says of
+ * a name for that one.
+ */
+export function targetError(operation: string, error: unknown): BackupError {
+  const code = systemCode(error)
+  if (error instanceof BackupError || (code !== undefined && DISK.has(code))) return storeError(operation, error)
+  if (code === 'EEXIST') return new BackupError('TARGET_EXISTS', `${operation}: something is there already`)
+  return new BackupError('DIRECTORY_UNUSABLE', `${operation}: ${reason(error)}`, {}, { cause: error })
+}
+
+/** What lies there, of a link the link itself; undefined: nothing. @throws BackupError as `targetError` */
+export function targetAt(path: string): Stats | undefined {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false })
+  } catch (error) {
+    throw targetError(`look at ${path}`, error)
+  }
 }
 
 /**
