@@ -43,7 +43,7 @@ const OWNERS: Readonly<Record<string, RegExp>> = {
   '@vlasky/zongji': /^src\/primary\/changes\/mysql-binlog\.ts$/,
   undici: /^(src\/backup\/sync\/(primary-client|answer)|test\/backup\/sync\/answer.test)\.ts$/,
   'better-sqlite3':
-    /^src\/(shared\/catalog\/[^/]*sqlite[^/]*|shared\/state-lock|backup\/state\/[^/]+|(primary\/dump|backup\/(dumps|promote))\/sqlite[^/]*)\.ts$/,
+    /^src\/(shared\/catalog\/[^/]*sqlite[^/]*|shared\/state-lock|backup\/state\/[^/]+|(primary\/dump|backup\/(dumps|promote|restore))\/sqlite[^/]*)\.ts$/,
   mysql2:
     /^src\/(shared\/catalog\/[^/]*mysql[^/]*|primary\/mysql-connection|primary\/changes\/binlog-access|primary\/dump\/mysql-counts|primary\/binlog\/(read-binlog|dump-command)|backup\/replica-watch)\.ts$/,
   'fast-diff': /^src\/backup\/files\/diff\.ts$/,

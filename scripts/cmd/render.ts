@@ -272,7 +272,8 @@ export function byteSize(bytes: number): string {
   return `${unit === 0 ? value : value.toFixed(1)} ${SIZE_UNITS[unit]}`
 }
 
-export const count = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? '' : 's'}`
+export const count = (n: number, noun: string): string =>
+  n === 1 ? `1 ${noun}` : `${n} ${noun.replace(/([^aeiou])y$/, '$1ie')}s`
 
 /** Control characters and those that turn the direction of writing, as `?`. */
 export const plain = (text: string): string => text.replace(/[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, '?')

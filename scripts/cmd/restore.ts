@@ -113,7 +113,9 @@ class TextView extends View {
     if (copied && copied.damaged > DAMAGE_SHOWN_MAX) this.line(`  and ${copied.damaged - DAMAGE_SHOWN_MAX} more`)
   }
 
-  end({ to, libraries, lost, removedRows, bytes }: Restored): void {
+  end({ to, libraries, lost, removedRows, signedOut, bytes }: Restored): void {
+    if (signedOut > 0)
+      this.line(`Clients of ${count(signedOut, 'library')} must sign in again: they may hold more than is restored`)
     if (removedRows > 0) this.line(`Rows of ${count(removedRows, 'library')} that is not there were removed`)
     const verdict = lost === 0 ? 'none missing' : `${lost} NOT RESTORED`
     this.line(`Restored to ${to}: ${libraries} libraries, ${verdict}, ${byteSize(bytes)}`)

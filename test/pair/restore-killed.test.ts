@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import Database from 'better-sqlite3'
 import t from 'tap'
 import { runCommand, runCommandWith } from '../support/command.js'
 import { dumpToolOf } from '../support/dump-tool.js'
@@ -23,6 +24,8 @@ t.test(
     const dir = await mkdtemp(join(tmpdir(), 'sbk-'))
     t.teardown(() => rm(dir, { recursive: true, force: true }))
     await server.query(`CREATE DATABASE ccnet_db; CREATE DATABASE seahub_db;
+      CREATE TABLE seafile_db.RepoUserToken (repo_id CHAR(37), token CHAR(41));
+      CREATE TABLE seafile_db.RepoTokenPeerInfo (token CHAR(41));
       CREATE TABLE ccnet_db.EmailUser (email VARCHAR(255)); INSERT INTO ccnet_db.EmailUser VALUES ('jo@example.com')`)
     await using pair = await Pair.lay({ primary: { database: theirs.database as never } })
     await pair.catalog()
@@ -55,7 +58,15 @@ t.test(
     t.match(late.stderr, /too late/)
     t.notMatch(await other.query('SHOW DATABASES'), /_db/, 'what was made is taken back')
 
+    await server.query(
+      `INSERT INTO RepoUserToken VALUES ('${repo}', 'a'), ('${newer}', 'b'); INSERT INTO RepoTokenPeerInfo VALUES ('a'), ('b')`,
+      'seafile_db',
+    )
     t.equal((await runCommand(pair, 'dumps', 'now')).code, 0)
+    await pair.backup.process?.stop()
+    const state = new Database(join(pair.backup.dir, 'seaf-backup-state', 'state.db'))
+    state.prepare('UPDATE library SET primary_head = ? WHERE repo = ?').run('f'.repeat(40), newer)
+    state.close()
     const isImporting = async () => (await other.query('SHOW DATABASES')).includes('seahub_db')
     const killed = await runCommandWith(pair, { until: isImporting }, restore)
     t.equal(killed.code, null)
@@ -69,8 +80,19 @@ t.test(
     t.equal(again.code, 0, again.stderr)
     t.equal(await other.query('SELECT email FROM ccnet_db.EmailUser'), 'jo@example.com\n')
     t.match(await other.query('SELECT repo_id FROM Branch', 'seafile_db'), repo)
+    t.match(
+      again.stdout,
+      /^Clients of 1 library must sign in again/m,
+      'of the one that the primary had a newer head of',
+    )
+    t.equal(await other.query('SELECT token FROM RepoUserToken', 'seafile_db'), 'a\n')
+    t.equal(await other.query('SELECT token FROM RepoTokenPeerInfo', 'seafile_db'), 'a\n')
     t.strictSame(await readdir(join(dir, 'restored')), ['restored.json', 'seafile-data'])
-    t.match(JSON.parse(await readFile(join(dir, 'restored', 'restored.json'), 'utf8')), { libraries: 2, lost: 0 })
+    t.match(JSON.parse(await readFile(join(dir, 'restored', 'restored.json'), 'utf8')), {
+      libraries: 2,
+      lost: 0,
+      signedOut: 1,
+    })
     const over = await runCommand(pair, 'restore', '--to', join(dir, 'more'), '--database', file)
     t.equal(over.code, 2, 'finished, they are not ours to remove any more')
   },

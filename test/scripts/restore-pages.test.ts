@@ -108,6 +108,31 @@ async function instant(): Promise<number> {
   return at
 }
 
+function give(path: string, ...repos: readonly string[]): void {
+  const db = new Database(path)
+  db.exec('CREATE TABLE RepoUserToken (repo_id, email, token); CREATE TABLE RepoTokenPeerInfo (token, peer_id)')
+  for (const repo of repos) {
+    db.prepare("INSERT INTO RepoUserToken VALUES (?, 'jo@example.com', ?)").run(repo, repo)
+    db.prepare("INSERT INTO RepoTokenPeerInfo VALUES (?, 'peer')").run(repo)
+  }
+  db.close()
+}
+
+const sqliteIn = ({ primary }: Pair): string => (primary.database.type === 'sqlite' ? primary.database.path : '')
+
+/** Libraries whose clients go on as before. */
+function tokensIn(dir: string): unknown[] {
+  const db = new Database(join(dir, 'seafile-data', 'seafile.db'), { readonly: true })
+  try {
+    const tokens = db.prepare('SELECT repo_id FROM RepoUserToken ORDER BY 1').pluck().all()
+    const peers = db.prepare('SELECT token FROM RepoTokenPeerInfo ORDER BY 1').pluck().all()
+    if (String(tokens) !== String(peers)) throw new Error(`tokens of ${String(tokens)}, peers of ${String(peers)}`)
+    return tokens
+  } finally {
+    db.close()
+  }
+}
+
 const headsIn = (dir: string): Record<string, string> => {
   const db = new Database(join(dir, 'seafile-data', 'seafile.db'), { readonly: true })
   try {
@@ -139,6 +164,7 @@ t.test('restore pages: on SQLite, from a first look to the day that the primary 
   await writer.commit(gone, [{ op: 'put', path: '/a', content: Buffer.from('a') }])
   await pair.settle()
   await pair.until('all here', async () => (await pair.status()).counts.synchronized === 2)
+  give(sqliteIn(pair), letters, gone)
   t.equal((await who.run('seaf-backup-cmd dumps now')).code, 0)
   const at = await instant()
   const second = await writer.commit(letters, [{ op: 'put', path: '/Letters/ann.odt', content: Buffer.from('second') }])
@@ -153,9 +179,11 @@ t.test('restore pages: on SQLite, from a first look to the day that the primary 
 
   await follow(t, who, page('An older state'), given, [0, 1])
   t.equal(headsIn(join(who.srv, 'then'))[letters], first)
+  t.strictSame(tokensIn(join(who.srv, 'then')), [gone], 'what goes back there is not taken for deleted')
 
   await follow(t, who, page('Onto another host'))
   t.equal(headsIn(join(who.srv, 'seafile-restored'))[letters], second)
+  t.strictSame(tokensIn(join(who.srv, 'seafile-restored')), [letters, gone].sort())
 
   await follow(
     t,
@@ -182,7 +210,7 @@ t.test('restore pages: on SQLite, from a first look to the day that the primary 
   t.equal(headsIn(join(who.srv, 'rows'))[letters], second)
 
   const before = await instant()
-  const db = new Database(pair.primary.database.type === 'sqlite' ? pair.primary.database.path : '')
+  const db = new Database(sqliteIn(pair))
   db.prepare('UPDATE Branch SET commit_id = ? WHERE repo_id = ?').run(first, letters)
   db.close()
   await pair.until('it is refused', async () => (await pair.library(letters))?.failure?.code === 'HEAD_REWOUND')
@@ -194,6 +222,7 @@ t.test('restore pages: on SQLite, from a first look to the day that the primary 
     { at: before },
   )
   t.equal(headsIn(join(who.srv, 'rows-before'))[letters], second)
+  t.ok(tokensIn(join(who.srv, 'rows-before')).includes(letters), 'nobody can have more than what was there last')
 
   await pair.primary.process?.kill()
   const [stop = '', check = '', lastDump = '', promote = ''] = page('The primary is gone')

@@ -26,6 +26,7 @@ import { unpackPart } from '../dumps/read-dump.js'
 import { quote } from '../restore/core-tables.js'
 import { MysqlClient } from '../restore/mysql-client.js'
 import { importInto } from '../restore/mysql-import.js'
+import { removeTokens } from '../restore/sync-tokens.js'
 import { PromotionStates } from '../state/promotion-states.js'
 import { DELETED, checkPromotion, librariesAhead, open } from './checklist.js'
 import { newestTables, replayAfter } from './promoted-tables.js'
@@ -38,7 +39,7 @@ import {
   readPromotion,
   writePromotion,
 } from './promotion.js'
-import { deleteSqliteTokens, importSqliteTables } from './sqlite-tables.js'
+import { importSqliteTables } from './sqlite-tables.js'
 import type { CatalogWriter, LibraryRows } from '../../shared/catalog/catalog.js'
 import type { BackupConfig } from '../../shared/config.js'
 import type { DirectoryFlags } from '../../shared/directories.js'
@@ -347,22 +348,6 @@ const hasHead = (rows: LibraryRows): rows is Headed => rows.head !== null
 /** A client that is ahead would take what it lacks here for deleted; with a new token it asks first. */
 async function deleteTokens({ database }: BackupConfig, { ahead }: Promotion, signal: AbortSignal): Promise<string> {
   if (ahead.length === 0) return 'no client is ahead of this server: every sync token stays'
-  if (database.type === 'sqlite') deleteSqliteTokens(database.path, ahead)
-  else {
-    using client = new MysqlClient(database)
-    const ids = ahead.map(repo => `'${repo}'`).join(', ')
-    const there = (await client.ask(`USE ${quote(database.dbName)};\nSHOW TABLES LIKE 'RepoUserToken';`, signal)).trim()
-    if (there !== '') await client.ask(tokensSql(database.dbName, ids), signal)
-  }
+  await removeTokens(database, ahead, signal)
   return `clients of ${ahead.length} libraries that may be ahead must sign in again: ${ahead.join(' ')}`
 }
-
-const tokensSql = (dbName: string, ids: string): string =>
-  [
-    `USE ${quote(dbName)};`,
-    'START TRANSACTION;',
-    `DELETE FROM RepoTokenPeerInfo WHERE token IN (SELECT token FROM RepoUserToken WHERE repo_id IN (${ids}));`,
-    `DELETE FROM RepoUserToken WHERE repo_id IN (${ids});`,
-    'COMMIT;',
-    '',
-  ].join('\n')

@@ -40,27 +40,3 @@ function copyTable(db: Database.Database, name: string, made: readonly Made[]): 
   db.exec(made.find(item => item.type === 'table' && item.name === name)?.sql ?? '')
   db.exec(`INSERT INTO main.${quote(name)} SELECT * FROM dumped.${quote(name)}`)
 }
-
-/** `repos`: those whose clients are ahead; with another token they ask for what the server has. */
-export function deleteSqliteTokens(own: string, repos: readonly string[]): number {
-  const db = new Database(own, { fileMustExist: true, timeout: 10_000 })
-  try {
-    const tables = new Set(db.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").pluck().all() as string[])
-    if (!tables.has('RepoUserToken')) return 0
-    return db
-      .transaction(() => {
-        let deleted = 0
-        for (const repo of repos) {
-          if (tables.has('RepoTokenPeerInfo')) {
-            const tokens = '(SELECT token FROM RepoUserToken WHERE repo_id = ?)'
-            db.prepare(`DELETE FROM RepoTokenPeerInfo WHERE token IN ${tokens}`).run(repo)
-          }
-          deleted += db.prepare('DELETE FROM RepoUserToken WHERE repo_id = ?').run(repo).changes
-        }
-        return deleted
-      })
-      .immediate()
-  } finally {
-    db.close()
-  }
-}

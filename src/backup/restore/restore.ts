@@ -18,16 +18,19 @@ import { DiskObjectReader, DiskObjectStore } from '../../shared/store/disk-objec
 import { holdReplay } from '../binlog/hold-replay.js'
 import { DumpStore } from '../dumps/dump-store.js'
 import { PastStates } from '../state/past-states.js'
+import { PromotionStates } from '../state/promotion-states.js'
 import { copyLibrary } from './copy-library.js'
 import { dropMade, expectImportable } from './mysql-import.js'
 import { checkedOf, expectSomething, planRestore } from './restore-plan.js'
+import { removeTokens, mayBeAhead } from './sync-tokens.js'
 import { planTables, tablesAsOf, withoutTables } from './tables-plan.js'
-import { readServer, restoreMysql, restoreSqlite } from './target-tables.js'
+import { readServer, restoreMysql, restoreSqlite, sqliteIn } from './target-tables.js'
 import { Unfinished } from './unfinished.js'
 import type { CatalogWriter } from '../../shared/catalog/catalog.js'
 import type { MysqlConfig } from '../../shared/catalog/database-config.js'
 import type { BackupConfig } from '../../shared/config.js'
 import type { DirectoryFlags } from '../../shared/directories.js'
+import type { RepoId } from '../../shared/ids.js'
 import type { CheckCounts } from '../verify/library-check.js'
 import type { Replay } from '../binlog/replay-plan.js'
 import type { Dump } from '../dumps/dump-manifest.js'
@@ -71,6 +74,8 @@ export interface Restored extends CheckCounts {
   lost: number
   /** Their rows came with the dump; there is no library of that id. */
   removedRows: number
+  /** Libraries whose sync tokens did not come: clients may hold newer states of them. */
+  signedOut: number
 }
 
 /** Reads alone. @throws BackupError as `restore` */
@@ -112,6 +117,7 @@ export async function restore(
     libraries: 0,
     lost: plan.leftOut.filter(({ isLoss }) => isLoss).length,
     removedRows: 0,
+    signedOut: 0,
     ...{ commits: 0, fs: 0, blocks: 0, bytes: 0 },
   }
   for (const left of plan.leftOut) events.leftOut(left, null)
@@ -120,10 +126,13 @@ export async function restore(
   const whole = request.tablesOnly
     ? plan.libraries
     : await copyAll(plan, { request, config, store, events, total }, signal)
+  const ahead = dump ? aheadOf(whole, config) : []
+  total.signedOut = ahead.length
   const tables = dump && tablesOf(dump, held?.dir ?? '', heldLog?.replay ?? null)
   try {
     const catalog = await restoreTables(unfinished, tables, { server, force: request.force }, signal)
     await restoreRows(catalog, whole, plan, total, signal)
+    if (dump) await removeTokens(server ?? sqliteIn(unfinished.dir), ahead, signal)
     await finish(unfinished, total)
   } catch (error) {
     throw server ? await takenBack(unfinished, server, error) : error
@@ -312,6 +321,13 @@ async function writeRows(
   const path = (at !== null && dumped.virtual?.path) || rows.virtual?.path
   const virtual = rows.virtual && { ...rows.virtual, path: path ?? rows.virtual.path }
   await catalog.createLibrary({ ...rows, owner, virtual, info: rows.info ?? dumped.info }, signal)
+}
+
+/** What is known of the primary's heads may be older: whoever was silent is not said to be ahead. */
+function aheadOf(libraries: readonly PlannedLibrary[], { stateDir, dataDir }: BackupConfig): RepoId[] {
+  using states = new PromotionStates(stateDir)
+  const heads = new Map(states.libraries().map(({ repo, primaryHead }) => [repo, primaryHead]))
+  return mayBeAhead(libraries, heads, new DiskObjectReader(dataDir))
 }
 
 /** A server would list them as broken libraries. */

@@ -26,14 +26,16 @@ export interface TablesOfDump {
   readonly replay: Replay | null
 }
 
+export const sqliteIn = (top: string) => ({ type: 'sqlite', path: join(top, SEAFILE_DB) }) as const
+
 /** Files, each whole; then a catalog on the one that libraries are in. What lies there is written over. */
 export async function restoreSqlite(
   top: string,
   tables: TablesOfDump | null,
   signal: AbortSignal,
 ): Promise<CatalogWriter> {
-  const seafileDb = join(top, SEAFILE_DB)
-  removeDatabase(seafileDb)
+  const seafileDb = sqliteIn(top)
+  removeDatabase(seafileDb.path)
   for (const [index, part] of (tables?.dump.parts ?? []).entries()) {
     const path = join(top, part.name)
     mkdirSync(dirname(path), { recursive: true })
@@ -45,7 +47,7 @@ export async function restoreSqlite(
     )
     await syncPath(dirname(path))
   }
-  return openCatalog({ type: 'sqlite', path: seafileDb }, silentLog, { create: true })
+  return openCatalog(seafileDb, silentLog, { create: true })
 }
 
 /** @throws BackupError as `importSql` */
