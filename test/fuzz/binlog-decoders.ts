@@ -22,6 +22,7 @@ import { parseReplicaUrl } from '../../src/shared/replica-url.js'
 import { binlogFile } from '../support/binlog-bytes.js'
 import { byteCases, coded, isSaid, jsonCases, piecesOf, record } from './decoder.js'
 import type { FileInfo, Reached, RunInfo } from '../../src/backup/binlog/archive-layout.js'
+import type { SystemZone } from '../../src/shared/system-zone.js'
 import type { ReplicaAccess } from '../../src/shared/replica-url.js'
 import type { BinlogHeader, BinlogRequest } from '../../src/shared/wire/binlog-messages.js'
 import type { Decoder } from './decoder.js'
@@ -33,6 +34,8 @@ const count = fc.maxSafeNat()
 const word = fc.stringMatching(/^[a-z0-9_ .-]{0,40}$/)
 const logName = fc.constantFrom('mysql-bin.000042', 'a', 'bin log.1')
 const isCount = (value: unknown): boolean => typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
+const isZone = (zone: SystemZone | null): boolean =>
+  zone === null || (isSaid(zone.name) && zone.offsets.length >= 1 && zone.offsets.length <= 1_000 && zone.days <= 1_000)
 const PLAIN = /^[^\p{Cc}]{0,500}$/u
 const STAYS = /^[^/\\]+$/
 
@@ -41,15 +44,27 @@ const request: fc.Arbitrary<BinlogRequest> = record({
   bytes: fc.integer({ min: 1, max: ANSWER_BYTES_MAX }),
 })
 const server = record({ version: word, id: count })
+const zone: fc.Arbitrary<SystemZone> = fc
+  .record({
+    name: word,
+    from: fc.nat(2 ** 30),
+    days: fc.integer({ min: 1, max: 900 }),
+    easts: fc.array(fc.integer({ min: -172_800, max: 172_800 }), { minLength: 1, maxLength: 5 }),
+  })
+  .map(({ name, from, days, easts }) => ({
+    ...{ name, from, days },
+    offsets: easts.slice(0, days).map((east, day): [number, number] => [from + day * 86_400, east]),
+  }))
 const header: fc.Arbitrary<BinlogHeader> = record({
   server,
   serverTime: count,
   atEnd: fc.boolean(),
   lost: fc.option(word),
   format: fc.option(fc.uint8Array({ maxLength: 40 }).map(bytes => Buffer.from(bytes))),
+  zone: fc.option(zone),
 })
 const runInfo: fc.Arbitrary<RunInfo> = record({ server, began: count, why: word })
-const fileInfo: fc.Arbitrary<FileInfo> = record({ name: logName })
+const fileInfo: fc.Arbitrary<FileInfo> = record({ name: logName, zone: fc.option(zone) })
 const reached: fc.Arbitrary<Reached> = record({
   n: fc.integer({ min: 1, max: 99_999_999 }),
   offset: count,
@@ -93,7 +108,8 @@ const MESSAGES: readonly Decoder[] = [
     cases: byteCases(header, value => Buffer.from(JSON.stringify(encodeBinlogHeader(value)))),
     decode: decodeBinlogHeader,
     refuses: broken,
-    right: ({ server: { version, id }, serverTime, lost, format }: BinlogHeader) =>
+    right: ({ server: { version, id }, serverTime, lost, format, zone }: BinlogHeader) =>
+      isZone(zone) &&
       PLAIN.test(version) &&
       [id, serverTime].every(isCount) &&
       (lost === null || PLAIN.test(lost)) &&
@@ -101,7 +117,7 @@ const MESSAGES: readonly Decoder[] = [
   },
   {
     name: 'log-file',
-    cases: jsonCases(fileInfo),
+    cases: jsonCases(fileInfo, ({ name }) => ({ name })),
     decode: decodeLogFile,
     refuses: broken,
     right: ({ name }: FileInfo) => STAYS.test(name) && PLAIN.test(name),
@@ -135,7 +151,7 @@ export const BINLOG_DECODERS: readonly Decoder[] = [
     cases: byteCases(fileInfo, encodeFileInfo),
     decode: decodeFileInfo,
     refuses: refusesPlainly,
-    right: ({ name }: FileInfo) => STAYS.test(name),
+    right: ({ name, zone }: FileInfo) => STAYS.test(name) && isZone(zone),
   },
   {
     name: 'archive-reached',

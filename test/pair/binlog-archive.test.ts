@@ -66,6 +66,7 @@ t.test(
     await server.query(`SET GLOBAL binlog_checksum = CRC32; DELETE FROM x.t WHERE n < 10`)
     await archived(pair, server)
     await sameAsServer(t, runsOf(pair)[0], server)
+    t.ok(runsOf(pair)[0]?.files.every(({ zone }) => zone !== null))
 
     await server.kill()
     await server.start()

@@ -106,10 +106,11 @@ t.test(
   'drill: what the binlog has after the dump is replayed too, and the rows of the tables that it left alone compared',
   { skip: !mariadbInstalled() && 'mariadbd is not installed' },
   async t => {
-    await using theirs = await testDatabase('mysql')
+    const logging = ['--log-bin=mysql-bin', '--server-id=1', '--binlog-format=STATEMENT']
+    await using theirs = await testDatabase('mysql', logging, 'Europe/Paris')
     const server = theirs.server as Mariadb
     await server.query(`CREATE DATABASE ccnet_db; CREATE DATABASE seahub_db;
-    CREATE TABLE ccnet_db.EmailUser (id INT PRIMARY KEY); CREATE TABLE ccnet_db.UserRole (id INT PRIMARY KEY);
+    CREATE TABLE ccnet_db.EmailUser (id INT PRIMARY KEY, ctime DATETIME); CREATE TABLE ccnet_db.UserRole (id INT PRIMARY KEY);
     CREATE TABLE seahub_db.dropped (id INT PRIMARY KEY); INSERT INTO ccnet_db.UserRole VALUES (1), (2)`)
     await using pair = await Pair.start({ primary: { database: theirs.database as never } })
     await pair.settle()
@@ -118,7 +119,9 @@ t.test(
     const end = await binlogEnd(server)
     const second = Math.floor(Date.now() / 1000)
     while (Date.now() < (second + 1) * 1000) await delay(20) // what is dropped while it is taken is another matter
-    await server.query('INSERT INTO ccnet_db.EmailUser VALUES (1), (2), (3); DROP TABLE seahub_db.dropped')
+    await server.query(
+      'INSERT INTO ccnet_db.EmailUser VALUES (1, NOW()), (2, NULL), (3, NULL); DROP TABLE seahub_db.dropped',
+    )
     await pair.backup.process?.stop()
     await notePosition(stateDir(pair), id, end)
     await rm(archiveDir(stateDir(pair)), { recursive: true, force: true })

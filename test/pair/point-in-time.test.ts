@@ -45,7 +45,8 @@ class World implements AsyncDisposable {
 
   static async start(t: Test, format: string, backup?: TestDatabase): Promise<World> {
     const logging = ['--log-bin=mysql-bin', '--server-id=1', `--binlog-format=${format}`]
-    const theirs = await testDatabase('mysql', logging)
+    // not where the backup is: no statement may mean another time there
+    const theirs = await testDatabase('mysql', logging, 'Asia/Kolkata')
     await (theirs.server as Mariadb).query(SEAFILE_TABLES)
     const database = { database: theirs.database as never }
     const pair = await Pair.lay({

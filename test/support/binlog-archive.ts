@@ -14,6 +14,7 @@ import {
   runDir,
   runInfoPath,
 } from '../../src/backup/binlog/archive-layout.js'
+import { daysAround, zoneOf, zoneSql } from '../../src/shared/system-zone.js'
 import { CORE_TABLES } from '../../src/shared/catalog/schema.js'
 import type { BinlogPosition } from '../../src/shared/binlog-events.js'
 import type { Mariadb } from './mariadb.js'
@@ -29,6 +30,8 @@ export interface ArchiveOptions {
   readonly skewMs?: number
   /** The first file that is archived. Default: the server's first. */
   readonly from?: string
+  /** As an agent that is too old to tell it. */
+  readonly withoutZone?: boolean
 }
 
 /** All that the server has logged up to now. Gives where the files of the run are. */
@@ -40,9 +43,15 @@ export async function layArchive(stateDir: string, server: Mariadb, options: Arc
   const at = Date.now()
   const names = logs.map(line => line.split('\t')[0] ?? '')
   const archived = names.slice(options.from === undefined ? 0 : names.indexOf(options.from))
+  const days = daysAround(at)
+  const [called, offsets] = (await server.query(zoneSql(days))).trim().split('\t')
+  const zone = zoneOf(days, called, offsets) ?? null
   for (const [index, name] of archived.entries()) {
     await copyFile(join(server.dir, 'data', name), filePath(dir, index + 1))
-    await writeFile(fileInfoPath(dir, index + 1), encodeFileInfo({ name }))
+    await writeFile(
+      fileInfoPath(dir, index + 1),
+      encodeFileInfo({ name, zone: options.withoutZone === true ? null : zone }),
+    )
   }
   if (last !== archived.at(-1)) throw new Error(`the server writes to ${last}`)
   const version = (await server.query('SELECT VERSION()')).trim()

@@ -24,12 +24,14 @@ export const mariadbInstalled = (): boolean => (found ??= spawnSync('mariadbd', 
 export interface MariadbOptions {
   /** In place of the default: a ROW binlog. */
   readonly args?: readonly string[]
+  /** What it calls SYSTEM. Default: that of the host. */
+  readonly timeZone?: string
 }
 
 export async function startMariadb(options: MariadbOptions = {}): Promise<Mariadb> {
   const dir = await mkdtemp(join(tmpdir(), 'sbm-')) // short: a socket's path has 107 bytes at most
   await cp(template(), join(dir, 'data'), { recursive: true })
-  const server = new Mariadb(dir, options.args ?? DEFAULT_ARGS)
+  const server = new Mariadb(dir, options.args ?? DEFAULT_ARGS, options.timeZone)
   await server.start()
   return server
 }
@@ -59,6 +61,8 @@ export class Mariadb implements AsyncDisposable {
   constructor(
     readonly dir: string,
     private readonly args: readonly string[],
+    /** From its next start on. */
+    public timeZone?: string,
   ) {
     this.socket = join(dir, 's')
   }
@@ -84,7 +88,10 @@ export class Mariadb implements AsyncDisposable {
         ...asUser(),
         ...this.args,
       ],
-      { stdio: ['ignore', 'ignore', 'pipe'] },
+      {
+        stdio: ['ignore', 'ignore', 'pipe'],
+        env: { ...process.env, ...(this.timeZone !== undefined && { TZ: this.timeZone }) },
+      },
     )
     let said = ''
     child.stderr.on('data', (chunk: Buffer) => (said = (said + chunk.toString()).slice(-4_000)))

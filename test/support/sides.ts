@@ -18,9 +18,9 @@ export interface TestDatabase extends AsyncDisposable {
   readonly server: Mariadb | undefined
 }
 
-export async function testDatabase(engine: Engine, args?: string[]): Promise<TestDatabase> {
+export async function testDatabase(engine: Engine, args?: string[], timeZone?: string): Promise<TestDatabase> {
   if (engine === 'sqlite') return { database: undefined, server: undefined, async [Symbol.asyncDispose]() {} }
-  const server = await startMariadb(args ? { args } : {})
+  const server = await startMariadb({ ...(args && { args }), ...(timeZone !== undefined && { timeZone }) })
   await server.query('CREATE DATABASE seafile_db')
   return { database: mysqlConfig(server), server, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() }
 }

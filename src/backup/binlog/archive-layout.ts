@@ -2,7 +2,7 @@
  * The archive of the primary's binlog, as it lies in `<state>/binlog`: runs, each of them contiguous.
  *
  *   00000001/run.json         of which server, since when, and why it was begun
- *   00000001/00000001.json    the server's name of the file; written before its first byte
+ *   00000001/00000001.json    the server's name of the file, and the server's time zone; written before its first byte
  *   00000001/00000001.binlog  the server's own bytes, from the file's beginning on
  *   00000001/reached.json     up to where they are durable, and the time that this is of
  *   .using-…-PID              links to files that a command needs; removed when that process is no more
@@ -15,8 +15,10 @@
 import { readFileSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { BackupError, reason, systemCode } from '../../shared/errors.js'
+import { decodeZone } from '../../shared/system-zone.js'
 import { isLogName } from '../../shared/wire/binlog-messages.js'
 import { count, fields, text } from '../../shared/wire/json-fields.js'
+import type { SystemZone } from '../../shared/system-zone.js'
 import type { Fields } from '../../shared/wire/json-fields.js'
 
 export interface ArchivedServer {
@@ -39,6 +41,8 @@ export interface RunInfo {
 export interface FileInfo {
   /** As the server calls it: data, never a path. */
   readonly name: string
+  /** What the server that wrote it calls SYSTEM. Null: the agent did not say. */
+  readonly zone: SystemZone | null
 }
 
 /** reached.json */
@@ -93,7 +97,7 @@ export const filePath = (dir: string, n: number): string => join(dir, `${digits(
 
 export const encodeRunInfo = ({ server, began, why }: RunInfo): Buffer =>
   encode({ server: { version: server.version, id: server.id }, began, why })
-export const encodeFileInfo = ({ name }: FileInfo): Buffer => encode({ name })
+export const encodeFileInfo = ({ name, zone }: FileInfo): Buffer => encode({ name, zone })
 export const encodeReached = ({ n, offset, serverTime, at }: Reached): Buffer => encode({ n, offset, serverTime, at })
 
 const encode = (value: object): Buffer => Buffer.from(`${JSON.stringify({ version: VERSION, ...value })}\n`, 'utf8')
@@ -110,9 +114,9 @@ export function decodeRunInfo(bytes: Buffer): RunInfo {
 }
 
 export function decodeFileInfo(bytes: Buffer): FileInfo {
-  const { name } = decode(bytes)
+  const { name, zone } = decode(bytes)
   if (!isLogName(name)) throw new TypeError('name is no name of a binlog')
-  return { name }
+  return { name, zone: zone === undefined || zone === null ? null : decodeZone(zone) }
 }
 
 export function decodeReached(bytes: Buffer): Reached {
@@ -198,7 +202,7 @@ function promisedFiles(dir: string, reached: Reached): ArchiveFile[] {
     if (n === reached.n && size < reached.offset) {
       throw damaged(path, `it has ${size} bytes, and ${reached.offset} were durable`)
     }
-    files.push({ n, path, name: info.name, bytes: n === reached.n ? reached.offset : size })
+    files.push({ n, path, ...info, bytes: n === reached.n ? reached.offset : size })
   }
   if (files.at(-1)?.n !== reached.n) throw damaged(filePath(dir, reached.n), 'it is not there')
   return files

@@ -3,14 +3,20 @@
 import { BackupError } from '../../shared/errors.js'
 import { readEvents } from './events.js'
 import type { BinlogPosition } from '../../shared/binlog-events.js'
+import type { SystemZone } from '../../shared/system-zone.js'
 import type { Dump } from '../dumps/dump-manifest.js'
 import type { ArchiveRun, Reached } from './archive-layout.js'
 import type { BinlogPart } from './events.js'
 
+export interface LoggedPart extends BinlogPart {
+  /** Of the server, as long as it wrote that file; null: it is not known. */
+  readonly zone: SystemZone | null
+}
+
 export interface Coverage {
   readonly run: ArchiveRun
   /** From the dump's position up to what is promised. */
-  readonly parts: readonly BinlogPart[]
+  readonly parts: readonly LoggedPart[]
   readonly reached: Reached
   /** What the clock of the database server showed beyond ours, ms. */
   readonly skewMs: number
@@ -71,7 +77,7 @@ function coverageBy(run: ArchiveRun, dump: Dump, { file, offset }: BinlogPositio
   if (!first || offset > first.bytes) return undefined
   const parts = files
     .slice(index)
-    .map(({ path, name, bytes }, i) => ({ path, name, from: i === 0 ? offset : 0, to: bytes }))
+    .map(({ path, name, bytes, zone }, i) => ({ path, name, from: i === 0 ? offset : 0, to: bytes, zone }))
   const skewMs = skewOf(reached)
   // after a RESET MASTER another file has the name
   if (beganAt(parts[0] as BinlogPart) * 1000 > dump.endedAt + skewMs + SKEW_MS_LEAST) return undefined

@@ -14,6 +14,8 @@ export interface Query {
   /** "x" is a name in it, not text. */
   readonly ansiQuotes: boolean
   readonly backslashEscapes: boolean
+  /** Of its session; null: it asks for no local time, and reads none. */
+  readonly timeZone: string | null
 }
 
 export interface TableMap {
@@ -25,24 +27,53 @@ export interface TableMap {
 const QUERY = { databaseBytes: 8, statusBytes: 11, least: 13 } as const
 /** Of LOAD DATA: with where in it the name of its file stands, which is nothing to us. */
 const LOAD_BYTES = 13
-const STATUS = { flags2: 0, sqlMode: 1 } as const
+const STATUS = { sqlMode: 1, catalogEnded: 2, timeZone: 5, catalog: 6 } as const
+/** Of the variables that may stand before the time zone, by their kind: flags, numbers of an AUTO_INCREMENT, character sets. */
+const STATUS_BYTES: Readonly<Record<number, number>> = { 0: 4, 3: 4, 4: 6 }
 const SQL_MODE = { ansiQuotes: 0x4n, noBackslashEscapes: 0x100000n } as const
+
+/** Where the size of an event stands in it. */
+const SIZE_AT = 9
 
 /** Throws RangeError or Error for what is none. */
 export function readQuery(event: BinlogEvent): Query {
   const { body } = event
-  const statusAt = QUERY.least + (event.type === EVENT.executeLoad ? LOAD_BYTES : 0)
+  const statusAt = statusBegin(event)
   const statusEnd = statusAt + body.readUInt16LE(QUERY.statusBytes)
   const databaseEnd = statusEnd + body.readUInt8(QUERY.databaseBytes)
   if (databaseEnd + 1 > body.byteLength) throw new RangeError('a statement is longer than its event')
   const said = body.subarray(databaseEnd + 1)
-  const mode = sqlMode(body.subarray(statusAt, statusEnd))
+  const { mode, zone } = statusOf(body.subarray(statusAt, statusEnd))
   return {
     database: body.subarray(statusEnd, databaseEnd).toString('utf8'),
     text: (event.type === EVENT.queryCompressed ? unpacked(said) : said).toString('latin1'),
     ansiQuotes: (mode & SQL_MODE.ansiQuotes) !== 0n,
     backslashEscapes: (mode & SQL_MODE.noBackslashEscapes) === 0n,
+    timeZone: zone?.name ?? null,
   }
+}
+
+const statusBegin = ({ type }: BinlogEvent): number => QUERY.least + (type === EVENT.executeLoad ? LOAD_BYTES : 0)
+
+/** The statement with another time zone in place of its own. Throws RangeError where it has none. */
+export function inZone(event: BinlogEvent, name: string): Buffer {
+  const { bytes, body } = event
+  const statusAt = statusBegin(event)
+  const statusBytes = body.readUInt16LE(QUERY.statusBytes)
+  const { zone } = statusOf(body.subarray(statusAt, statusAt + statusBytes))
+  if (!zone) throw new RangeError('a statement without a time zone')
+  const at = EVENT_HEADER_BYTES + statusAt + zone.at
+  const said = Buffer.from(name, 'latin1')
+  const made = Buffer.concat([
+    bytes.subarray(0, at),
+    Buffer.from([said.byteLength]),
+    said,
+    bytes.subarray(at + 1 + zone.name.length),
+  ])
+  made.writeUInt32LE(made.byteLength, SIZE_AT)
+  const added = said.byteLength - zone.name.length
+  made.writeUInt16LE(statusBytes + added, EVENT_HEADER_BYTES + QUERY.statusBytes)
+  return made
 }
 
 /** A statement BEGIN of the time and the server of another event. `flags`: of the event. */
@@ -51,17 +82,42 @@ export function beginLike({ bytes, format }: BinlogEvent, flags: number): Buffer
   const made = Buffer.alloc(EVENT_HEADER_BYTES + QUERY.least + 1 + said.byteLength + (format.hasChecksums ? 4 : 0))
   bytes.copy(made, 0, 0, EVENT_HEADER_BYTES)
   made.writeUInt8(EVENT.query, 4)
-  made.writeUInt32LE(made.byteLength, 9)
+  made.writeUInt32LE(made.byteLength, SIZE_AT)
   made.writeUInt32LE(0, 13) // it is in no file
   made.writeUInt16LE(0, 17)
   said.copy(made, EVENT_HEADER_BYTES + QUERY.least + 1)
   return withFlag({ bytes: made, type: EVENT.query, format }, 17, flags)
 }
 
-/** Each variable has its own length; the two first ones always come in this order. */
-function sqlMode(status: Buffer): bigint {
-  const at = status[0] === STATUS.flags2 ? 5 : 0
-  return status[at] === STATUS.sqlMode ? status.readBigUInt64LE(at + 1) : 0n
+interface Status {
+  readonly mode: bigint
+  /** Bytes as latin1; and where its length stands. */
+  readonly zone: { readonly name: string; readonly at: number } | null
+}
+
+/** Each kind of variable has its own length, and servers write them in one order: none that is wanted stands behind a zone. */
+function statusOf(status: Buffer): Status {
+  let mode = 0n
+  for (let at = 0; at < status.byteLength;) {
+    const kind = status.readUInt8(at++)
+    if (kind === STATUS.timeZone) return { mode, zone: { name: zoneAt(status, at), at } }
+    if (kind === STATUS.sqlMode) mode = status.readBigUInt64LE(at)
+    const length =
+      kind === STATUS.sqlMode
+        ? 8
+        : kind === STATUS.catalog || kind === STATUS.catalogEnded
+          ? status.readUInt8(at) + (kind === STATUS.catalog ? 1 : 2)
+          : STATUS_BYTES[kind]
+    if (length === undefined) break
+    at += length
+  }
+  return { mode, zone: null }
+}
+
+function zoneAt(status: Buffer, at: number): string {
+  const end = at + 1 + status.readUInt8(at)
+  if (end > status.byteLength) throw new RangeError('the time zone of a statement is longer than its variables')
+  return status.toString('latin1', at + 1, end)
 }
 
 /** As MariaDB packs: a byte with the kind and how many bytes the length has, the length, zlib. */

@@ -6,8 +6,9 @@
  * and no statement is longer than an event of the primary.
  */
 
-import { ROWS_END, beginLike, readGtid, readRows, readTableMap } from './event-bodies.js'
+import { ROWS_END, beginLike, inZone, readGtid, readRows, readTableMap } from './event-bodies.js'
 import { FLAGS_AT } from '../../shared/binlog-events.js'
+import { SYSTEM } from '../../shared/system-zone.js'
 import { EVENT, withFlag } from './events.js'
 import { judgeStatement, keepsRows } from './scope.js'
 import type { MariadbGtid, Query, XaStep } from './event-bodies.js'
@@ -21,6 +22,8 @@ const WITHOUT_USE = 0x8
 
 const OF_LOAD_DATA = 'it is of LOAD DATA'
 const OF_XA = 'it is of a distributed transaction (XA)'
+const OF_UNKNOWN_ZONE =
+  'it is a statement with times in the time zone of the database server, which the agent did not tell: it was too old'
 const PART_OF_JSON = 'it is a part of a JSON value (binlog_row_value_options)'
 /** By name: the server said something that cannot be replayed by anybody, or not by this, and of no table that is named. */
 const REFUSED: Readonly<Record<number, string>> = {
@@ -34,6 +37,10 @@ const BEFORE_STATEMENT: readonly number[] = [EVENT.intvar, EVENT.rand, EVENT.use
 /** The server's notes to itself and to its replicas. */
 const IGNORED: readonly number[] = [3, 4, 15, 27, 28, 29, 35, 36, 37, 41, 160, 161, 163]
 const NAMES_MAX = 100_000
+/** People name one or two. */
+const ZONES_MAX = 100
+/** As +02:00 and Europe/Paris: in SQL it stands for itself. */
+const ZONE = /^[A-Za-z0-9_+:/-]{1,64}$/
 
 /** What was written by what was kept. */
 export interface Kept {
@@ -42,9 +49,11 @@ export interface Kept {
   /** `database.table` each. */
   readonly tables: Set<string>
   readonly made: MadeObject[]
+  /** Time zones of its statements, each once. */
+  readonly zones: string[]
 }
 
-export const noneKept = (): Kept => ({ transactions: 0, bytes: 0, tables: new Set(), made: [] })
+export const noneKept = (): Kept => ({ transactions: 0, bytes: 0, tables: new Set(), made: [], zones: [] })
 
 /** Gives it up. The message is for a person. */
 export class CannotReplay extends Error {
@@ -69,6 +78,8 @@ export class PreparedBefore extends CannotGoOn {
 }
 
 export class BinlogFilter {
+  /** What stands for the time zone of the server that wrote the log; null: nobody knows which that was. */
+  systemZone: string | null = SYSTEM
   /** What frames a transaction, until something of it is kept. */
   #frame: Buffer[] = []
   #isKept = false
@@ -164,7 +175,24 @@ export class BinlogFilter {
     if (verdict.defines && event.timestamp <= this.dumpedUntil) throw new DefinedMeanwhile(verdict.writes)
     for (const table of verdict.writes) this.#noteTable(table)
     if (this.kept.made.length < NAMES_MAX) this.kept.made.push(...verdict.made)
-    return this.#keep([...before, verdict.isElsewhere ? withFlag(event, FLAGS_AT, WITHOUT_USE) : event.bytes])
+    const bytes = this.#zoned(event, query.timeZone)
+    const flags = verdict.isElsewhere ? WITHOUT_USE : 0
+    return this.#keep([
+      ...before,
+      bytes === event.bytes && flags === 0 ? bytes : withFlag({ ...event, bytes }, FLAGS_AT, flags),
+    ])
+  }
+
+  /** Its checksum may not be right any more. */
+  #zoned(event: BinlogEvent, zone: string | null): Buffer {
+    if (zone === null) return event.bytes
+    if (!ZONE.test(zone)) throw new CannotReplay(`its time zone has a name that is none: ${JSON.stringify(zone)}`)
+    const { zones } = this.kept
+    if (!zones.includes(zone)) zones.push(zone)
+    if (zones.length > ZONES_MAX) throw new CannotReplay(`its statements have more than ${ZONES_MAX} time zones`)
+    if (zone !== SYSTEM || this.systemZone === SYSTEM) return event.bytes
+    if (this.systemZone === null) throw new CannotReplay(OF_UNKNOWN_ZONE)
+    return inZone(event, this.systemZone)
   }
 
   /** Its bytes came before it, and are in no statement. */

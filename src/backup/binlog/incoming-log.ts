@@ -6,6 +6,7 @@ import { storeError, syncPath, writeDurably } from '../../shared/store/durable-f
 import { broken } from '../../shared/wire/frames.js'
 import { encodeFileInfo, encodeReached, fileInfoPath, filePath, reachedPath, runDir } from './archive-layout.js'
 import type { FileHandle } from 'node:fs/promises'
+import type { FileInfo } from './archive-layout.js'
 import type { ArchiveEnd, BegunRun } from './archive.js'
 
 /** One moment by two clocks, Unix ms. */
@@ -45,15 +46,15 @@ export class IncomingLog implements AsyncDisposable {
   }
 
   /** What follows is of this one. @throws BackupError PROTOCOL_BROKEN; the codes of the store */
-  async file(name: string): Promise<void> {
+  async file(info: FileInfo): Promise<void> {
     if (this.#reader?.atBoundary === false) throw broken('a file of the binlog that ends within an event')
     await this.#endFile()
     this.#n += 1
-    this.#name = name
+    this.#name = info.name
     this.#reader = new BinlogReader()
     const path = filePath(this.dir, this.#n)
     try {
-      await writeDurably(fileInfoPath(this.dir, this.#n), encodeFileInfo({ name }))
+      await writeDurably(fileInfoPath(this.dir, this.#n), encodeFileInfo(info))
       this.#file = await open(path, 'wx', 0o600)
     } catch (error) {
       throw storeError(`make ${path}`, error)

@@ -6,6 +6,7 @@
  */
 
 import { BackupError } from '../../shared/errors.js'
+import { SYSTEM } from '../../shared/system-zone.js'
 import { coverageOf } from './coverage.js'
 import { EVENT, damaged, readEvents, unreplayable } from './events.js'
 import { BinlogFilter, CannotReplay, noneKept } from './filter.js'
@@ -14,7 +15,7 @@ import { Groups } from './groups.js'
 import { Turns } from './turns.js'
 import type { Dump } from '../dumps/dump-manifest.js'
 import type { ArchiveRun } from './archive-layout.js'
-import type { Coverage } from './coverage.js'
+import type { Coverage, LoggedPart } from './coverage.js'
 import type { Cut } from './earlier-behind.js'
 import type { BinlogEvent, BinlogPart } from './events.js'
 import type { Kept } from './filter.js'
@@ -22,9 +23,14 @@ import type { Place } from './groups.js'
 import type { Scope } from './scope.js'
 import type { MadeObject } from './statement.js'
 
+export interface ReplayedPart extends LoggedPart {
+  /** Those of its statements: as people named them, or SYSTEM. */
+  readonly zones: readonly string[]
+}
+
 export interface Replay {
   /** In this order; the last one ends where the last transaction does that is replayed. */
-  readonly parts: readonly BinlogPart[]
+  readonly parts: readonly ReplayedPart[]
   readonly scope: Scope
   /** SELECT VERSION() of the server that wrote it. */
   readonly server: string
@@ -85,7 +91,7 @@ class CutSearch {
   readonly #groups = new Groups()
   readonly #kept: Kept = noneKept()
   readonly #filter: BinlogFilter
-  readonly #parts: BinlogPart[] = []
+  readonly #parts: ReplayedPart[] = []
   /** Of whole transactions. */
   #counted: Counts = countsOf(this.#kept)
   #cut: Cut | null = null
@@ -105,10 +111,14 @@ class CutSearch {
     this.#filter = new BinlogFilter(scope, this.#kept, dumpedUntil)
   }
 
-  async run(signal: AbortSignal): Promise<{ parts: readonly BinlogPart[]; kept: Kept; cut: Cut | null }> {
+  async run(signal: AbortSignal): Promise<{ parts: readonly ReplayedPart[]; kept: Kept; cut: Cut | null }> {
     for (const [index, part] of this.coverage.parts.entries()) {
+      this.#kept.zones.length = 0
+      this.#counted = { ...this.#counted, zones: 0 }
+      this.#filter.systemZone = part.zone && SYSTEM
       const end = await this.#readPart(part, index, signal)
-      if (end > part.from) this.#parts.push({ ...part, to: end })
+      const zones = this.#kept.zones.slice(0, this.#counted.zones)
+      if (end > part.from) this.#parts.push({ ...part, to: end, zones })
       if (this.#cut) break
     }
     this.#forget() // what has no end in the archive
@@ -139,10 +149,11 @@ class CutSearch {
 
   /** What was counted of a transaction that is not replayed. */
   #forget(): void {
-    const { transactions, bytes, made } = this.#counted
+    const { transactions, bytes, made, zones } = this.#counted
     this.#kept.transactions = transactions
     this.#kept.bytes = bytes
     this.#kept.made.length = made
+    this.#kept.zones.length = zones
   }
 
   /** Whether what is not replayable is wanted is known at the end of its transaction. */
@@ -169,9 +180,13 @@ interface Counts {
   readonly transactions: number
   readonly bytes: number
   readonly made: number
+  readonly zones: number
 }
 
-const countsOf = ({ transactions, bytes, made }: Kept): Counts => ({ transactions, bytes, made: made.length })
+const countsOf = ({ transactions, bytes, made, zones }: Kept): Counts => ({
+  ...{ transactions, bytes },
+  ...{ made: made.length, zones: zones.length },
+})
 
 export function placed(groups: Groups, part: BinlogPart, event: BinlogEvent): Place {
   try {

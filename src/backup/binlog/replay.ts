@@ -16,6 +16,7 @@ import { EVENT, readEvents } from './events.js'
 import { BinlogFilter, noneKept } from './filter.js'
 import { Groups } from './groups.js'
 import { placed, problemOf } from './replay-plan.js'
+import { zonesOnTarget } from './replay-zones.js'
 import type { ChildProcess } from 'node:child_process'
 import type { Writable } from 'node:stream'
 import type { MysqlClient } from '../restore/mysql-client.js'
@@ -32,13 +33,15 @@ export interface Readiness {
   readonly tool: string
   /** Its own binlog need not hear of what is replayed. */
   readonly withoutLog: boolean
+  /** What stands there for the time zone of the primary's server, for each of the parts. */
+  readonly systemZones: readonly string[]
 }
 
-/** @throws BackupError RESTORE_FAILED: the tool is missing, or the account may not, with what it lacks */
+/** @throws BackupError RESTORE_FAILED: the tool or a time zone is missing, or the account may not, with what it lacks */
 export async function expectReplayable(client: MysqlClient, replay: Replay, signal: AbortSignal): Promise<Readiness> {
   const tool = await findTool(replay.server)
   const [part] = replay.parts
-  if (!part) return { tool, withoutLog: false }
+  if (!part) return { tool, withoutLog: false, systemZones: [] }
   const [first] = readEvents(part)
   const probe = `SET @@session.pseudo_thread_id = 1;\nBINLOG '${first?.format.bytes.toString('base64') ?? ''}';\n`
   try {
@@ -55,7 +58,7 @@ export async function expectReplayable(client: MysqlClient, replay: Replay, sign
     () => false,
   )
   signal.throwIfAborted()
-  return { tool, withoutLog }
+  return { tool, withoutLog, systemZones: await zonesOnTarget(client, replay.parts, signal) }
 }
 
 /** What the replay makes must not be there, as it was not then: of an import that was begun before, or of --force. */
@@ -81,7 +84,10 @@ export async function replayBinlog(
     const filter = new BinlogFilter(replay.scope, kept)
     const groups = new Groups()
     target.on('error', () => {}) // whoever writes next is told
-    for (const part of replay.parts) await throughTool(readiness, piecesOf(part, groups, filter), target, signal)
+    for (const [index, part] of replay.parts.entries()) {
+      filter.systemZone = readiness.systemZones[index] ?? null
+      await throughTool(readiness, piecesOf(part, groups, filter), target, signal)
+    }
     if (kept.transactions !== replay.transactions) {
       const message = `replay the archived binlog: ${kept.transactions} transactions were found, and ${replay.transactions} before`
       throw new BackupError('BINLOG_DAMAGED', message)

@@ -148,7 +148,7 @@ class Intake implements AsyncDisposable {
   #file(log: IncomingLog, name: string): Promise<void> {
     const { gap } = this.asking
     if (gap && name === gap.unreadable) throw new BackupError('BINLOG_UNAVAILABLE', `archive the binlog: ${gap.why}`)
-    return log.file(name)
+    return log.file({ name, zone: this.#header?.zone ?? null })
   }
 
   #into(write: (log: IncomingLog) => Promise<void>): void | Promise<void> {

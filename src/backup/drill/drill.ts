@@ -16,6 +16,8 @@ import { readBackupConfig } from '../../shared/config.js'
 import { BackupError, reason } from '../../shared/errors.js'
 import { lockState } from '../../shared/state-lock.js'
 import { DiskObjectReader } from '../../shared/store/disk-object-store.js'
+import { readArchive } from '../binlog/archive-layout.js'
+import { zonesLike } from '../binlog/zone-names.js'
 import { DumpStore, newestWhole } from '../dumps/dump-store.js'
 import { readDump } from '../dumps/read-dump.js'
 import { sqliteRows } from '../dumps/sqlite-rows.js'
@@ -178,8 +180,14 @@ async function rehearse(rehearsal: Rehearsal, signal: AbortSignal): Promise<void
   }
   if (newest !== null) findings.tables = 'restored'
   if (!needsServer) return restoreAndLook(rehearsal, null, signal)
-  await using server = await PrivateServer.start(join(scratch, 'mysql'), signal)
+  await using server = await PrivateServer.start(join(scratch, 'mysql'), primaryZone(config.stateDir), signal)
   await restoreAndLook(rehearsal, server, signal)
+}
+
+/** Where the primary's database is, as its log says: statements in it may have local times. Null: it is not known. */
+function primaryZone(stateDir: string): string | null {
+  const zone = readArchive(stateDir).at(-1)?.files.at(-1)?.zone
+  return (zone && zonesLike(zone)[0]) ?? null
 }
 
 /** Of files of history and of what is not yet known nothing is counted: so much more than the latest states have. */

@@ -54,8 +54,8 @@ export class PrivateServer implements AsyncDisposable {
     return programs() !== undefined
   }
 
-  /** `dataDir`: where its files go, not there yet. @throws BackupError RESTORE_FAILED with the server's words */
-  static async start(dataDir: string, signal: AbortSignal): Promise<PrivateServer> {
+  /** `dataDir`: where its files go, not there yet. `timeZone`: what it calls SYSTEM; null: as the host has it. @throws BackupError RESTORE_FAILED with the server's words */
+  static async start(dataDir: string, timeZone: string | null, signal: AbortSignal): Promise<PrivateServer> {
     const found = programs()
     if (!found)
       throw new BackupError('RESTORE_FAILED', 'start a database server: neither mariadbd nor mysqld is installed')
@@ -68,7 +68,7 @@ export class PrivateServer implements AsyncDisposable {
       rmSync(dir, { recursive: true, force: true })
       throw failed(`run ${program}`, error)
     }
-    const server = new PrivateServer(dir, start(found.server, dir, own))
+    const server = new PrivateServer(dir, start(found.server, dir, own, timeZone))
     try {
       await server.#answers(signal)
       return server
@@ -112,7 +112,7 @@ export class PrivateServer implements AsyncDisposable {
 const isRunning = ({ exitCode, signalCode }: ChildProcess): boolean => exitCode === null && signalCode === null
 
 /** It ends with us, where the host has the means. */
-function start(server: string, dir: string, own: readonly string[]): ChildProcess {
+function start(server: string, dir: string, own: readonly string[], timeZone: string | null): ChildProcess {
   const args = [
     '--no-defaults',
     ...own,
@@ -126,7 +126,8 @@ function start(server: string, dir: string, own: readonly string[]): ChildProces
   ]
   const setpriv = findProgram(['setpriv'])
   const [program, ...rest] = setpriv === undefined ? [server, ...args] : [setpriv, '--pdeathsig=KILL', server, ...args]
-  return spawn(program, rest, { stdio: ['ignore', 'ignore', 'pipe'] })
+  const env = { ...process.env, ...(timeZone !== null && { TZ: timeZone }) }
+  return spawn(program, rest, { stdio: ['ignore', 'ignore', 'pipe'], env })
 }
 
 function failed(operation: string, error: unknown): BackupError {

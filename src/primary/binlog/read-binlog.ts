@@ -12,9 +12,10 @@ import { isLogName } from '../../shared/wire/binlog-messages.js'
 import { BinlogControl, BinlogUnavailable, hangUp, refused } from '../changes/binlog-access.js'
 import { connectPlain } from '../mysql-connection.js'
 import { isBefore } from '../changes/binlog-position.js'
+import { askZone } from './ask-zone.js'
 import { dumpBinlog } from './dump-command.js'
 import { LastEnd } from './last-end.js'
-import { BeyondReach, Slice } from './slice.js'
+import { BeyondReach, Slice, isBeginning } from './slice.js'
 import type { Connection } from 'mysql2'
 import type { MysqlConfig } from '../../shared/catalog/database-config.js'
 import type { BinlogHeader, BinlogRequest } from '../../shared/wire/binlog-messages.js'
@@ -114,10 +115,10 @@ async function read(reading: Reading, { from, bytes }: BinlogRequest, signal: Ab
   const last = files.at(-1)
   if (!last || !isLogName(last.file)) throw new Error('the server lists no file of its binary log')
   const lost = from && whyLost(from, files)
-  const answer = (header: Pick<BinlogHeader, 'lost' | 'atEnd' | 'format'>, pieces: readonly Piece[]): BinlogAnswer => ({
-    header: { server, serverTime, ...header },
-    pieces,
-  })
+  const answer = (
+    header: Pick<BinlogHeader, 'lost' | 'atEnd' | 'format'> & Partial<Pick<BinlogHeader, 'zone'>>,
+    pieces: readonly Piece[],
+  ): BinlogAnswer => ({ header: { server, serverTime, zone: null, ...header }, pieces })
   if (lost) return answer({ lost, atEnd: false, format: null }, [])
   const unchanged = from && lastEnd.formatAt(from, { file: last.file, offset: last.size })
   if (unchanged) return answer({ lost: null, atEnd: true, format: unchanged }, [])
@@ -133,7 +134,8 @@ async function read(reading: Reading, { from, bytes }: BinlogRequest, signal: Ab
   if (unreadable !== undefined) throw new BinlogUnavailable(unreadable)
   lastEnd.note(slice.position, slice.position.file === start.file ? slice.format : null)
   const atEnd = !isBefore(slice.position, { file: last.file, offset: last.size })
-  return answer({ lost: null, atEnd, format: slice.format }, pieces)
+  const zone = pieces.some(isBeginning) ? await askZone(control, serverTime) : null
+  return answer({ lost: null, atEnd, format: slice.format, zone }, pieces)
 }
 
 function whyLost(

@@ -15,6 +15,7 @@ import type { BinlogPosition } from '../../shared/binlog-events.js'
 
 /** The beginning of a file, by its name, or bytes of the one begun last. */
 export type Piece = string | Buffer
+export const isBeginning = (piece: Piece): boolean => typeof piece === 'string'
 
 /** Small events are gathered: a million buffers would be more than what is in them. */
 const GATHERED_BYTES = 256 * 1024

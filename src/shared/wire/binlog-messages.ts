@@ -9,8 +9,10 @@
  * Nothing that an agent says here becomes a path: files are numbered where they are kept.
  */
 
+import { decodeZone } from '../system-zone.js'
 import { broken, decodeJson, printable } from './frames.js'
 import type { BinlogPosition } from '../binlog-events.js'
+import type { SystemZone } from '../system-zone.js'
 
 export interface BinlogRequest {
   /** The end of an event; null: the beginning of the file that is being written now. */
@@ -29,6 +31,8 @@ export interface BinlogHeader {
   readonly lost: string | null
   /** The format description event of the file that was asked for, to be compared with what is archived; null: not from its middle. */
   readonly format: Buffer | null
+  /** The server's own, when a file begins in what follows; null: none does, or it was not asked. */
+  readonly zone: SystemZone | null
 }
 
 export const LOGGED_BYTES_MAX = 1024 * 1024
@@ -65,7 +69,7 @@ export const encodeBinlogHeader = (header: BinlogHeader): object => ({
 })
 
 export function decodeBinlogHeader(payload: Buffer): BinlogHeader {
-  const { server, serverTime, atEnd, lost, format } = decodeJson(payload, 'a BINLOG frame')
+  const { server, serverTime, atEnd, lost, format, zone } = decodeJson(payload, 'a BINLOG frame')
   const { version, id } = (server ?? {}) as Record<string, unknown>
   if (!isText(version) || !isCount(id) || !isCount(serverTime) || typeof atEnd !== 'boolean') throw malformed()
   if (!(lost === null || isText(lost)) || !(format === null || isBase64(format))) throw malformed()
@@ -75,6 +79,16 @@ export function decodeBinlogHeader(payload: Buffer): BinlogHeader {
     atEnd,
     lost: lost === null ? null : printable(lost),
     format: format === null ? null : Buffer.from(format, 'base64'),
+    zone: zone === undefined || zone === null ? null : systemZone(zone),
+  }
+}
+
+function systemZone(value: unknown): SystemZone {
+  try {
+    return decodeZone(value)
+  } catch (error) {
+    if (error instanceof TypeError) throw malformed()
+    throw error
   }
 }
 

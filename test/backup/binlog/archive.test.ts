@@ -55,6 +55,7 @@ const header = (differs: Partial<BinlogHeader> = {}): Frame => ({
         atEnd: true,
         lost: null,
         format: null,
+        zone: null,
         ...differs,
       }),
     ),

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
 import t from 'tap'
-import { readArchive } from '../../../src/backup/binlog/archive-layout.js'
+import { encodeFileInfo, fileInfoPath, readArchive } from '../../../src/backup/binlog/archive-layout.js'
 import { EVENT, readEvents } from '../../../src/backup/binlog/events.js'
 import { expectReplayable, replayBinlog } from '../../../src/backup/binlog/replay.js'
 import { planReplay } from '../../../src/backup/binlog/replay-plan.js'
@@ -23,10 +23,13 @@ import { tablesOf } from '../../support/tables.js'
 import type { Test } from 'tap'
 import type { Replay } from '../../../src/backup/binlog/replay-plan.js'
 import type { BinlogPosition } from '../../../src/shared/binlog-events.js'
+import type { ArchiveOptions } from '../../support/binlog-archive.js'
 import type { Dump } from '../../../src/backup/dumps/dump-manifest.js'
 import type { Mariadb } from '../../support/mariadb.js'
 
 const noMariadb = !mariadbInstalled() && 'mariadbd is not installed'
+const ZONES = '/usr/share/zoneinfo/'
+const noZones = noMariadb || (!existsSync(`${ZONES}Europe/Berlin`) && 'no time zones are installed')
 const { signal } = new AbortController()
 
 async function scratch(t: Test): Promise<string> {
@@ -239,6 +242,115 @@ t.test(
     t.match(await order(newer, older), { dump: { id: 'older' }, between: { replay: { transactions: 1 } } })
   },
 )
+
+/** As the database server has it. */
+async function timesOf(server: Mariadb): Promise<string> {
+  const sql = "SET time_zone = '+00:00'; SELECT id, here, moment FROM seahub_db.times ORDER BY id"
+  return server.query(sql)
+}
+
+t.test(
+  'filter: statements with times of the time zone of the primary write the same in a server elsewhere, or nothing',
+  { skip: noZones },
+  async t => {
+    const args = ['--log-bin=mysql-bin', '--server-id=1', '--binlog-format=MIXED']
+    await using primary = await startMariadb({ args, timeZone: 'Europe/Paris' })
+    await using target = await startMariadb({ timeZone: 'America/New_York' })
+    await primary.query(`${SEAFILE_TABLES}
+      CREATE TABLE seahub_db.times (id INT PRIMARY KEY, here DATETIME, moment TIMESTAMP NULL)`)
+    const dump = await copied(t, primary, target)
+    const stateDir = await scratch(t)
+    const write = (id: number) =>
+      primary.query(`INSERT INTO seahub_db.times VALUES
+        (${id}, NOW(), NULL), (${id + 1}, NULL, '2026-07-01 12:00'), (${id + 2}, FROM_UNIXTIME(1767225600), '2026-01-01')`)
+    const plan = async (options: ArchiveOptions = {}) => {
+      const dir = await layArchive(stateDir, primary, options)
+      return { dir, plan: async () => (await planReplay(readArchive(stateDir), dump, null, signal)).replay as Replay }
+    }
+
+    await write(1)
+    await plan()
+    const paris = readArchive(stateDir)[0]?.files[0]?.zone ?? null
+    await primary.kill()
+    primary.timeZone = 'Asia/Kolkata'
+    await primary.start()
+    await write(11)
+    const { dir, plan: planned } = await plan()
+    await writeFile(fileInfoPath(dir, 1), encodeFileInfo({ name: 'mysql-bin.000001', zone: paris }))
+
+    await t.rejects(
+      planned().then(replay => replayInto(target, replay)),
+      {
+        code: 'RESTORE_FAILED',
+        message: /time zone \(CET, 1 or 2 hours east of UTC\), and that of the server is another \(E[SD]T, -5 or -4 /,
+        details: { nextStep: /mariadb-tzinfo-to-sql.*, or start it in a zone such as Europe\/.*--without-binlog/ },
+      },
+    )
+    t.equal(await timesOf(target), '', 'nothing is written')
+    await load('Europe/Berlin', target)
+    await replayInto(target, await planned())
+
+    t.strictSame(await tablesOf(target, SEAFILE_DATABASES), await tablesOf(primary, SEAFILE_DATABASES))
+    t.equal(await timesOf(target), await timesOf(primary))
+    t.strictSame(
+      (await planned()).parts.map(({ zones }) => zones),
+      [['SYSTEM'], ['SYSTEM']],
+    )
+  },
+)
+
+t.test(
+  'filter: a time zone that somebody named must be known, and one that was never told is no guess',
+  { skip: noZones },
+  async t => {
+    await using primary = await startMariadb({
+      args: ['--log-bin=mysql-bin', '--server-id=1', '--binlog-format=MIXED'],
+    })
+    await using target = await startMariadb()
+    await load('Europe/Berlin', primary)
+    await primary.query(
+      'CREATE DATABASE seahub_db; CREATE TABLE seahub_db.times (id INT, here DATETIME, moment TIMESTAMP NULL)',
+    )
+    const stateDir = await scratch(t)
+    const plan = async (sql: string, withoutZone = false) => {
+      const dump = { ...dumpAt(await binlogEnd(primary)), databases: ['seahub_db'] }
+      await primary.query(sql)
+      await layArchive(stateDir, primary, { withoutZone })
+      return (await planReplay(readArchive(stateDir), dump, null, signal)).replay as Replay
+    }
+    using client = new MysqlClient(mysqlConfig(target) as never)
+    const ready = async (replay: Replay) => expectReplayable(client, replay, signal)
+    const insert = 'INSERT INTO seahub_db.times VALUES (1, NOW(), NULL)'
+    const others = 'CREATE TABLE IF NOT EXISTS test_other.t (a DATETIME); INSERT INTO test_other.t VALUES (NOW())'
+    const named = await plan(`SET time_zone = 'Europe/Berlin'; ${insert}; SET time_zone = '+03:00'; ${insert}`)
+
+    await t.rejects(ready(named), {
+      code: 'RESTORE_FAILED',
+      message: /have times of Europe\/Berlin, which the server does not know/,
+      details: { nextStep: /mariadb-tzinfo-to-sql/ },
+    })
+    await load('Europe/Berlin', target)
+    await ready(named)
+    await t.rejects(plan(insert, true), {
+      code: 'BINLOG_UNREPLAYABLE',
+      message: /time zone of the database server.*too old/,
+    })
+    const rows = await plan(
+      `SET binlog_format = ROW; ${insert}; SET binlog_format = STATEMENT; CREATE DATABASE test_other; ${others}`,
+      true,
+    )
+    t.match(await ready(rows), { systemZones: ['SYSTEM'] }, 'rows have no zone, and statements of others do not count')
+  },
+)
+
+/** One zone alone: all of them take seconds. */
+async function load(zone: string, server: Mariadb): Promise<void> {
+  const { stdout, stderr } = spawnSync('mariadb-tzinfo-to-sql', [`${ZONES}${zone}`, zone], {
+    encoding: 'utf8',
+  })
+  if (stdout === '') throw new Error(stderr)
+  await server.query(stdout, 'mysql')
+}
 
 t.test(
   'filter: what a hostile primary logs beside SQL is not obeyed by the tools that read it',

@@ -12,6 +12,7 @@ const query = (text: string, database = 'seafile_db', more: Partial<Query> = {})
   text: Buffer.from(text, 'utf8').toString('latin1'),
   ansiQuotes: false,
   backslashEscapes: true,
+  timeZone: null,
   ...more,
 })
 const judged = (text: string, database?: string, more?: Partial<Query>) =>
