@@ -8,28 +8,25 @@
  * step may be done again.
  */
 
-import { createWriteStream, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { openCatalog } from '../../shared/catalog/open-catalog.js'
-import { removeBeside } from '../../shared/catalog/sqlite-file.js'
 import { readBackupConfig } from '../../shared/config.js'
 import { BackupError } from '../../shared/errors.js'
 import { silentLog } from '../../shared/log.js'
 import { lockState } from '../../shared/state-lock.js'
-import { syncPath, writeDurably } from '../../shared/store/durable-file.js'
-import { SEAFILE_DB } from '../../shared/wire/dump-messages.js'
+import { writeDurably } from '../../shared/store/durable-file.js'
 import { parseLibraryRows } from '../../shared/wire/rows-codec.js'
 import { expectReplayable } from '../binlog/replay.js'
 import { damageOf } from '../dumps/damage.js'
 import { DumpStore } from '../dumps/dump-store.js'
-import { unpackPart } from '../dumps/read-dump.js'
 import { quote } from '../restore/core-tables.js'
 import { MysqlClient } from '../restore/mysql-client.js'
-import { importInto } from '../restore/mysql-import.js'
 import { removeTokens } from '../restore/sync-tokens.js'
 import { PromotionStates } from '../state/promotion-states.js'
 import { DELETED, checkPromotion, librariesAhead, open } from './checklist.js'
-import { newestTables, replayAfter } from './promoted-tables.js'
+import { importTables } from './import-tables.js'
+import { newestTables } from './promoted-tables.js'
 import {
   isBefore,
   markPromoted,
@@ -39,13 +36,12 @@ import {
   readPromotion,
   writePromotion,
 } from './promotion.js'
-import { importSqliteTables } from './sqlite-tables.js'
 import type { CatalogWriter, LibraryRows } from '../../shared/catalog/catalog.js'
 import type { BackupConfig } from '../../shared/config.js'
 import type { DirectoryFlags } from '../../shared/directories.js'
-import type { DumpOnDisk } from '../dumps/read-dump.js'
 import type { TablesPlan } from '../restore/tables-plan.js'
 import type { Check, Checklist, Wanted } from './checklist.js'
+import type { Imported } from './import-tables.js'
 import type { Promotion, Step } from './promotion.js'
 
 export interface PromoteRequest extends Wanted {
@@ -121,11 +117,6 @@ function expectUnmarked({ dataDir }: BackupConfig): void {
   const message = `promote: this data was promoted on ${when} (epoch ${marker.epoch}), and the state directory of then is not here`
   const nextStep = `put that one back, or, only when no server runs on this data, remove ${markerIn(dataDir)}`
   throw new BackupError('PROMOTED', message, { nextStep })
-}
-
-interface Imported {
-  readonly message: string
-  readonly tablesAsOf: number
 }
 
 /** A daemon that runs would go on syncing. */
@@ -252,50 +243,6 @@ async function saveRows(config: BackupConfig, signal: AbortSignal): Promise<stri
   }
   await writeDurably(join(config.stateDir, ROWS_FILE), Buffer.from(lines.map(line => `${line}\n`).join(''), 'utf8'))
   return `the rows of ${lines.length} libraries are saved`
-}
-
-async function importTables(
-  config: BackupConfig,
-  { dump: id, accepted }: Promotion,
-  signal: AbortSignal,
-): Promise<string | Imported> {
-  if (id === null) return 'there is no dump, or it was not wanted: the other tables stay as they are'
-  const store = new DumpStore(config.stateDir)
-  const kept = store.find(id)
-  const dump = store.onDisk(kept)
-  if (config.database.type === 'mysql') {
-    const { replay, short } = await replayAfter(config, kept, accepted.includes('tables'), signal)
-    using client = new MysqlClient(config.database)
-    await importInto(client, config.database.dbName, { dump, databases: kept.databases, replay }, signal)
-    const names = kept.databases.join(', ')
-    const asOf = replay?.asOf ?? kept.askedAt
-    const message = replay
-      ? `${names} are as of ${new Date(asOf).toISOString()}: dump ${id} and ${replay.transactions} transactions after it`
-      : `${names} are as in dump ${id}${short === null ? '' : ` (nothing after it: ${short})`}`
-    return { message, tablesAsOf: asOf }
-  }
-  await importSqlite(config.database.path, dump, dirname(config.dataDir), signal)
-  return `${kept.parts.map(({ name }) => name).join(', ')} are as in dump ${id}`
-}
-
-async function importSqlite(own: string, dump: DumpOnDisk, top: string, signal: AbortSignal): Promise<void> {
-  for (const [index, { name }] of dump.parts.entries()) {
-    const isOwn = name === SEAFILE_DB
-    const path = isOwn ? `${own}.of-dump` : join(top, name)
-    const partial = `${path}.partial`
-    mkdirSync(dirname(path), { recursive: true })
-    await unpackPart(dump, index, createWriteStream(partial, { mode: 0o600, flush: true }), signal)
-    if (isOwn) {
-      importSqliteTables(own, partial)
-      rmSync(partial)
-      continue
-    }
-    // what stood there before is kept once, whatever it was
-    if (existsSync(path) && !existsSync(`${path}.before-promotion`)) renameSync(path, `${path}.before-promotion`)
-    removeBeside(path)
-    renameSync(partial, path)
-    await syncPath(dirname(path))
-  }
 }
 
 async function applyRows(config: BackupConfig, promotion: Promotion, signal: AbortSignal): Promise<string> {

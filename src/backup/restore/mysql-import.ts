@@ -81,9 +81,12 @@ function expectFree(databases: readonly string[], there: readonly string[], { fo
   throw new BackupError('TARGET_EXISTS', `restore ${databases.join(', ')}: ${others.join(', ')} is there`, { nextStep })
 }
 
+/** The dump is in, and the server stopped what was replayed after it: for the same statement, it would again. */
+export class ReplayStopped extends BackupError {}
+
 /**
  * Over whatever is there of these tables, but for the three core ones, which are left as they are or made. It may be
- * done again. @throws BackupError RESTORE_FAILED
+ * done again. @throws BackupError RESTORE_FAILED, as ReplayStopped too
  */
 export async function importInto(
   client: MysqlClient,
@@ -104,6 +107,11 @@ export async function importInto(
   if (!replay || !readiness) return
   const sql = defaults.sqlFor(databases)
   if (sql.length > 0) await client.ask(sql.join('\n'), signal)
-  await replayBinlog(client, replay, readiness, signal)
+  try {
+    await replayBinlog(client, replay, readiness, signal)
+  } catch (error) {
+    if (!(error instanceof BackupError) || error.code !== 'RESTORE_FAILED') throw error
+    throw new ReplayStopped(error.code, error.message, error.details, { cause: error })
+  }
   await likeOthers(client, dbName, signal) // a column that was converted since has another collation
 }
