@@ -12,6 +12,7 @@ import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { BackupError } from '../errors.js'
 import { NextRun } from '../next-run.js'
+import type { ChildProcess } from 'node:child_process'
 
 export interface FilesystemSyncs {
   /** How many syncs have failed in this process, as far as this thread has heard. It never shrinks. */
@@ -63,17 +64,20 @@ const SYNC = ['/usr/bin/sync', '/bin/sync'].find(path => existsSync(path)) ?? 's
 /** syncfs(2) by coreutils. */
 function runSync(path: string): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = spawn(SYNC, ['-f', path], { stdio: ['ignore', 'ignore', 'pipe'], timeout: SYNC_MS_MAX })
+    const child: ChildProcess = spawn(SYNC, ['-f', path], { stdio: ['ignore', 'ignore', 'pipe'] })
+    const timer = setTimeout(() => child.kill(), SYNC_MS_MAX) // spawn's own goes on where nothing was started
     let stderr = ''
-    child.stderr.on('data', (chunk: Buffer) => (stderr = (stderr + chunk.toString()).slice(-500)))
     child.on('error', error => {
       reject(new BackupError('STORE_IO', `run sync -f: ${error.message}`, {}, { cause: error }))
     })
     child.on('close', (code, signal) => {
+      clearTimeout(timer)
       if (code === 0) return resolve()
       const full = /No space left/.test(stderr)
       reject(new BackupError(full ? 'STORE_FULL' : 'STORE_IO', `sync -f ${path}: ${stderr.trim() || signal || code}`))
     })
+    // without descriptors there is no pipe either: the error comes a moment later
+    child.stderr?.on('data', (chunk: Buffer) => (stderr = (stderr + chunk.toString()).slice(-500)))
   })
 }
 

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import t from 'tap'
 import { ProcessSyncs } from '../../../src/shared/store/filesystem-sync.js'
 
@@ -25,4 +26,22 @@ t.test('filesystem sync: runs of one path come one after the other, those of two
   run.resolve()
   await Promise.all(asked)
   t.strictSame(begun, ['/a', '/b', '/a'])
+})
+
+const MODULE = new URL('../../../src/shared/store/filesystem-sync.js', import.meta.url).href
+
+const WITHOUT_DESCRIPTORS = `
+import { openSync } from 'node:fs'
+import { processSyncs } from '${MODULE}'
+const open = []
+try { for (;;) open.push(openSync('/dev/null', 'r')) } catch {}
+const failure = await processSyncs.sync('/').catch(error => error)
+console.log(JSON.stringify({ code: failure.code, message: failure.message, failed: processSyncs.failed }))
+`
+
+t.test('filesystem sync: without file descriptors it fails with the reason, and the process lives', async t => {
+  const node = [process.execPath, '--input-type=module', '-e', WITHOUT_DESCRIPTORS]
+  const { status, stdout, stderr } = spawnSync('sh', ['-c', 'ulimit -n 128; exec "$@"', 'sh', ...node])
+  t.equal(status, 0, String(stderr))
+  t.match(JSON.parse(String(stdout)), { code: 'STORE_IO', message: /EMFILE/, failed: 1 })
 })
