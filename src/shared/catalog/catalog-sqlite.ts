@@ -39,7 +39,7 @@ import type { LibraryTable, TableRows, Value, Write } from './library-tables.js'
 /** The server holds its lock for milliseconds. Who reads beside it is not blocked for them: the call is made again. */
 const BUSY_MS = { reading: 0, writing: 20 }
 const LOCKED_MS_MAX = 10_000
-const LOCKED_RETRY_MS = 2
+const LOCKED_RETRY_MS = 1
 
 interface MoveOrder {
   readonly move: HeadMove

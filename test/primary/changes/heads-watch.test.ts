@@ -1,7 +1,9 @@
 /** What is looked at, and how often, behind the fast sources and where there is none. */
 
 import t from 'tap'
-import { HeadsWatch } from '../../../src/primary/changes/heads-watch.js'
+import { HeadsWatch, watchForever } from '../../../src/primary/changes/heads-watch.js'
+import { startLoop } from '../../../src/shared/lifecycle.js'
+import { Bell } from '../../../src/shared/timing.js'
 import { RecordingSink, newCommit, newRepo } from './changes-support.js'
 import type { CatalogReader, LibraryListing } from '../../../src/shared/catalog/catalog.js'
 import type { CommitId, RepoId } from '../../../src/shared/ids.js'
@@ -85,3 +87,31 @@ t.test('heads watch: a read that failed is made again, though nobody has committ
 
   t.strictSame(sink.hints, [{ repo, head }])
 })
+
+t.test(
+  'heads watch: a look that waited for the lock of a server that writes is followed by the next at once',
+  async t => {
+    const db = new Counted()
+    const asked = Promise.withResolvers<void>()
+    let looks = 0
+    let aheadMs = 0
+    t.intercept(performance, 'now', { value: () => Date.now() + aheadMs })
+    db.reader.version = () => {
+      looks += 1
+      aheadMs += 3_600_000 // a long wait, of which the test sees only its end
+      bell.ring()
+      if (looks === 3) asked.resolve()
+      return Promise.resolve(String(looks))
+    }
+    const sink = new RecordingSink()
+    const bell = new Bell()
+    const loop = { watch: new HeadsWatch(db.reader, sink), bell, everyMs: 3_600_000, sink, reports: true }
+    await using _loop = startLoop(
+      stopping => watchForever(loop, stopping),
+      error => t.fail(String(error)),
+    )
+
+    await asked.promise
+    t.equal(looks, 3)
+  },
+)
