@@ -1,6 +1,6 @@
 /**
- * A daemon's memory, kept to what it uses. Both bounds can only be given to a process when it begins, so it begins
- * again with them, as the same process.
+ * A daemon's memory, kept to what it uses, and its threads for fsync. Both bounds, and how many threads there are, can only
+ * be given to a process when it begins, so it begins again with them, as the same process.
  *
  * Seen in an agent under steady commits: V8 let the young generation of the main thread grow to 134 MB, which it never
  * gives back. With that bound, 250 MB were resident of which the heaps and buffers of V8 were under 100: glibc gives each
@@ -30,10 +30,16 @@ const MALLOC = {
   MALLOC_TRIM_THRESHOLD_: String(512 * 1024),
 }
 
+/**
+ * Threads for fsync and the like, of all of a process. With libuv's four a commit of one file, a dozen fsyncs, comes in
+ * rounds; those that wait together share a commit of the filesystem's journal. Nothing more was resident with them.
+ */
+const THREADS = { UV_THREADPOOL_SIZE: '16' }
+
 /** First of all in a `main.ts`, before anything is loaded that would have to be loaded twice. What the operator has set stays. */
 export function boundMemory(): void {
   const { execArgv, argv, env, execPath, execve } = process
   if (!execve || execArgv.some(given => given.startsWith(YOUNG))) return setFlagsFromString(HEAP_GROWTH)
   const args = [execPath, `${YOUNG}=${YOUNG_MB_MAX}`, ...execArgv, ...argv.slice(1)]
-  execve.call(process, execPath, args, { ...MALLOC, ...env } as Record<string, string>)
+  execve.call(process, execPath, args, { ...MALLOC, ...THREADS, ...env } as Record<string, string>)
 }

@@ -18,7 +18,7 @@ for (let n = 0; n < 1_000_000 && (n % 10_000 > 0 || youngBytes() <= 32 * 1024 * 
   kept.push({ a: new Array(50).fill(n) })
   if (kept.length > 20_000) kept = kept.slice(10_000)
 }
-console.log(JSON.stringify({ pid: process.pid, args: process.argv.slice(2), flags: process.execArgv, arenas: process.env.MALLOC_ARENA_MAX, bytes: youngBytes() }))
+console.log(JSON.stringify({ pid: process.pid, args: process.argv.slice(2), flags: process.execArgv, arenas: process.env.MALLOC_ARENA_MAX, threads: process.env.UV_THREADPOOL_SIZE, bytes: youngBytes() }))
 `
 
 interface Seen {
@@ -26,6 +26,7 @@ interface Seen {
   readonly args: readonly string[]
   readonly flags: readonly string[]
   readonly arenas?: string
+  readonly threads?: string
   readonly bytes: number
 }
 
@@ -57,9 +58,11 @@ t.test('memory: the process stays the same, with its flags and arguments', async
   t.strictSame(seen.args, ['bound', '--conf', 'x'])
   t.ok(seen.flags.includes('--enable-source-maps'))
   t.equal(seen.arenas, '2')
+  t.equal(seen.threads, '16', 'for fsyncs that wait together')
 })
 
 t.test('memory: what the operator has set is left as it is', async t => {
   t.strictSame(run('--max-semi-space-size=32', program, 'bound').flags, ['--max-semi-space-size=32'])
   t.equal(runWith({ MALLOC_ARENA_MAX: '7' }, program, 'bound').arenas, '7')
+  t.equal(runWith({ UV_THREADPOOL_SIZE: '4' }, program, 'bound').threads, '4')
 })
