@@ -13,8 +13,11 @@ import { runCommand } from '../support/command.js'
 import { mariadbInstalled } from '../support/mariadb.js'
 import { Pair } from '../support/pair.js'
 import { flipByte, testDatabase } from '../support/sides.js'
+import { SmallDisk, noSmallDisk } from '../support/small-disk.js'
 import type { Mariadb } from '../support/mariadb.js'
 import type { DrillReport } from '../../src/backup/drill/drill.js'
+
+const WORK = ['restored', 'restored.partial', 'mysql']
 
 const stateDir = (pair: Pair) => join(pair.backup.dir, 'seaf-backup-state')
 
@@ -44,6 +47,32 @@ t.test('drill: on SQLite all is restored, compared and removed again; status say
   t.match((await pair.status()).drill, { ok: true, okAt: report.at })
   t.match((await runCommand(pair, 'status', '--verbose')).stdout, /^Drill: the last that succeeded was/m)
 })
+
+t.test(
+  'drill: one whose history has no room is given up before the disk is full, and gives its room back',
+  { skip: noSmallDisk },
+  async t => {
+    await using pair = await Pair.start()
+    const writer = await pair.writer()
+    const repo = await writer.createLibrary({ name: 'Photos', owner: 'jo@example.com' })
+    let head = ''
+    for (let version = 0; version < 10; version++)
+      head = await writer.commit(repo, [{ op: 'put', path: '/cat.jpg', content: randomBytes(2_000_000) }])
+    await pair.until('arrived', async () => (await pair.library(repo))?.head === head)
+    await pair.settle()
+    const room = join(stateDir(pair), 'drill')
+    await using _disk = await SmallDisk.mount(room, `size=${2 * 1024 ** 3 + 8_000_000}`)
+
+    const { code, report } = await drilled(pair)
+
+    t.equal(code, 1)
+    t.match(report.problems, [/go on with the drill in .*2\.0 must stay so for syncing/])
+    t.strictSame(
+      (await readdir(room)).filter(name => WORK.includes(name)),
+      [],
+    )
+  },
+)
 
 t.test(
   'drill: a library that would not come back fails it, status says so at once, and the last good one is remembered',

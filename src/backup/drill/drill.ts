@@ -9,11 +9,10 @@
  */
 
 import { createHash, randomInt } from 'node:crypto'
-import { statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import { LIBRARY_TABLES } from '../../shared/catalog/library-tables.js'
 import { readBackupConfig } from '../../shared/config.js'
-import { BackupError, reason } from '../../shared/errors.js'
+import { reason } from '../../shared/errors.js'
 import { lockState } from '../../shared/state-lock.js'
 import { DiskObjectReader } from '../../shared/store/disk-object-store.js'
 import { readArchive } from '../binlog/archive-layout.js'
@@ -24,7 +23,6 @@ import { sqliteRows } from '../dumps/sqlite-rows.js'
 import { contentsOf } from '../files/contents.js'
 import { opened } from '../files/library-at.js'
 import { below, rootOf } from '../files/tree.js'
-import { PromotionStates } from '../state/promotion-states.js'
 import { quote } from '../restore/core-tables.js'
 import { MysqlClient } from '../restore/mysql-client.js'
 import { restore } from '../restore/restore.js'
@@ -32,6 +30,7 @@ import { PrimaryClient, readCa } from '../sync/primary-client.js'
 import { besidePrimary } from './beside-primary.js'
 import { clearDrillRoom, drillRoom, recordDrill } from './drill-record.js'
 import { PrivateServer } from './private-server.js'
+import { DrillRoom } from './room.js'
 import type { BackupConfig } from '../../shared/config.js'
 import type { DirectoryFlags } from '../../shared/directories.js'
 import type { CheckCounts } from '../verify/library-check.js'
@@ -99,7 +98,7 @@ export async function drill(
   clearDrillRoom(config.stateDir)
   const findings = new Findings(at)
   try {
-    await rehearse({ config, flags, request, scratch, dir, findings, onProgress }, signal)
+    await inRoom({ config, flags, request, scratch, dir, findings, onProgress }, signal)
     await askPrimary(config, findings, signal)
   } catch (error) {
     if (signal.aborted) throw error
@@ -165,9 +164,22 @@ interface Rehearsal {
   readonly onProgress: RestoreEvents['progress']
 }
 
+async function inRoom(rehearsal: Rehearsal, signal: AbortSignal): Promise<void> {
+  const { config, scratch } = rehearsal
+  using room = new DrillRoom(config.stateDir, scratch)
+  const onProgress: Rehearsal['onProgress'] = (...progress) => {
+    room.expectMore()
+    rehearsal.onProgress(...progress)
+  }
+  try {
+    await rehearse({ ...rehearsal, onProgress }, AbortSignal.any([signal, room.signal]))
+  } catch (error) {
+    throw signal.aborted ? error : (room.problem ?? error)
+  }
+}
+
 async function rehearse(rehearsal: Rehearsal, signal: AbortSignal): Promise<void> {
   const { config, scratch, findings } = rehearsal
-  expectRoom(config, scratch)
   const store = new DumpStore(config.stateDir)
   const newest = newestWhole(store.list().dumps)
   findings.dump = newest
@@ -188,22 +200,6 @@ async function rehearse(rehearsal: Rehearsal, signal: AbortSignal): Promise<void
 function primaryZone(stateDir: string): string | null {
   const zone = readArchive(stateDir).at(-1)?.files.at(-1)?.zone
   return (zone && zonesLike(zone)[0]) ?? null
-}
-
-/** Of files of history and of what is not yet known nothing is counted: so much more than the latest states have. */
-const ROOM = { factor: 1.5, reserve: 2 * 1024 ** 3 } as const
-
-/** Syncing must not run out of room for a rehearsal. */
-function expectRoom({ stateDir }: BackupConfig, scratch: string): void {
-  using states = new PromotionStates(stateDir)
-  const wanted = states.bytes() * ROOM.factor + ROOM.reserve
-  const { bavail, bsize } = statfsSync(scratch)
-  if (bavail * bsize >= wanted) return
-  const gib = (bytes: number) => (bytes / 1024 ** 3).toFixed(1)
-  throw new BackupError(
-    'STORE_FULL',
-    `make room for the drill in ${scratch}: it may need ${gib(wanted)} GiB, and ${gib(bavail * bsize)} are free`,
-  )
 }
 
 /** Where it cannot be restored it is at least read to its end, and its rows counted. */
