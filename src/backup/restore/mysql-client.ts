@@ -7,11 +7,13 @@
  */
 
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { randomUUID } from 'node:crypto'
+import { closeSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { BackupError, isAbort, reason } from '../../shared/errors.js'
 import { clientOptions, findProgram } from '../../shared/mysql-options.js'
+import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import type { Writable } from 'node:stream'
 import type { MysqlAccess } from '../../shared/mysql-options.js'
 
@@ -33,16 +35,15 @@ const ANSWER_MAX = 1_000_000
 /** The server's own client, one process for each question. */
 export class MysqlClient implements Disposable {
   readonly #program: string
-  readonly #dir: string
+  readonly #options: number
 
   constructor(private readonly server: MysqlAccess) {
     this.#program = findClient()
-    this.#dir = mkdtempSync(join(tmpdir(), 'seaf-backup-restore-'))
-    writeFileSync(join(this.#dir, 'client.cnf'), clientOptions(server), { mode: 0o600, flag: 'wx' })
+    this.#options = withoutName(clientOptions(server))
   }
 
   [Symbol.dispose](): void {
-    rmSync(this.#dir, { recursive: true, force: true })
+    closeSync(this.#options)
   }
 
   ask(sql: string, signal: AbortSignal): Promise<string> {
@@ -56,11 +57,11 @@ export class MysqlClient implements Disposable {
 
   /** `feed` writes SQL to the client and ends its input. Gives what it said. */
   async take(feed: (target: Writable) => Promise<void>, signal: AbortSignal): Promise<string> {
-    const args = [`--defaults-file=${join(this.#dir, 'client.cnf')}`, '--batch', '--skip-column-names', '--binary-mode']
+    const args = ['--defaults-file=/dev/fd/3', '--batch', '--skip-column-names', '--binary-mode']
     const child = spawn(this.#program, [...args, '--default-character-set=utf8mb4', '--max-allowed-packet=1G'], {
-      stdio: ['pipe', 'pipe', 'pipe'],
+      stdio: ['pipe', 'pipe', 'pipe', this.#options],
       env: { PATH: process.env['PATH'], LC_ALL: 'C' },
-    })
+    }) as ChildProcessWithoutNullStreams // the first three are pipes
     const said = { stdout: '', stderr: '' }
     child.stdout.on(
       'data',
@@ -102,6 +103,20 @@ export class MysqlClient implements Disposable {
 }
 
 const where = ({ unixSocket, host, port, user }: MysqlAccess): string => `${user} at ${unixSocket ?? `${host}:${port}`}`
+
+/** A file that has none any more, open for reading and passing on: the password in it goes with us, however we end. */
+function withoutName(text: string): number {
+  const path = join(tmpdir(), `seaf-backup-client-${randomUUID()}`)
+  const fd = openSync(path, 'wx+', 0o600)
+  try {
+    rmSync(path)
+    writeFileSync(fd, text)
+    return fd
+  } catch (error) {
+    closeSync(fd)
+    throw error
+  }
+}
 
 function findClient(): string {
   const found = findProgram(CLIENTS)
