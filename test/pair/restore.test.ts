@@ -14,7 +14,6 @@ import { mariadbInstalled, startMariadb } from '../support/mariadb.js'
 import { Pair } from '../support/pair.js'
 import { figures } from '../support/replica.js'
 import { flipByte, layFixture, mysqlConfig, testDatabase } from '../support/sides.js'
-import { SmallDisk, noSmallDisk } from '../support/small-disk.js'
 import type { Test } from 'tap'
 import type { Mariadb } from '../support/mariadb.js'
 import type { ExpectedLibrary } from '../support/fixtures.js'
@@ -379,24 +378,5 @@ t.test(
 
     t.equal(ran.code, 1)
     t.match(ran.stdout, new RegExp(`${repo} NOT RESTORED: its head of that time is not known`))
-  },
-)
-
-t.test(
-  'restore: another disk that is mounted at the target is refused before anything is written',
-  { skip: noSmallDisk },
-  async t => {
-    await using pair = await Pair.start()
-    const writer = await pair.writer()
-    await writer.createLibrary({ name: 'Any', owner: 'jo@example.com' })
-    await pair.until('arrived', async () => (await pair.heads('backup')).size === 1)
-    const dir = await scratch(t)
-    await using _disk = await SmallDisk.mount(join(dir, 'mounted'), 'size=4m')
-
-    const ran = await runCommand(pair, 'restore', '--to', join(dir, 'mounted'))
-
-    t.equal(ran.code, 2)
-    t.match(ran.stderr, /another disk is mounted there/)
-    t.notOk(existsSync(join(dir, 'mounted.partial')))
   },
 )

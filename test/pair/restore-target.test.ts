@@ -1,4 +1,4 @@
-/** A restore into a server, killed or failing: of it nothing stays that keeps the next one from its end. */
+/** What a restore finds where it is to go: of others nothing is touched, of a run before what it left is taken up. */
 
 import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
@@ -11,9 +11,17 @@ import { dumpToolOf } from '../support/dump-tool.js'
 import { mariadbInstalled, startMariadb } from '../support/mariadb.js'
 import { Pair } from '../support/pair.js'
 import { testDatabase } from '../support/sides.js'
+import { SmallDisk, noSmallDisk } from '../support/small-disk.js'
+import type { Test } from 'tap'
 import type { Mariadb } from '../support/mariadb.js'
 
 const noMariadb = !mariadbInstalled() && 'mariadbd is not installed'
+
+async function scratch(t: Test): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'sbk-'))
+  t.teardown(() => rm(dir, { recursive: true, force: true }))
+  return dir
+}
 
 t.test(
   'restore: a late failure leaves no database, a kill in the import what the same command takes away and makes anew, and no other may finish it elsewhere',
@@ -21,8 +29,7 @@ t.test(
   async t => {
     await using theirs = await testDatabase('mysql')
     const server = theirs.server as Mariadb
-    const dir = await mkdtemp(join(tmpdir(), 'sbk-'))
-    t.teardown(() => rm(dir, { recursive: true, force: true }))
+    const dir = await scratch(t)
     await server.query(`CREATE DATABASE ccnet_db; CREATE DATABASE seahub_db;
       CREATE TABLE seafile_db.RepoUserToken (repo_id CHAR(37), token CHAR(41));
       CREATE TABLE seafile_db.RepoTokenPeerInfo (token CHAR(41));
@@ -95,5 +102,24 @@ t.test(
     })
     const over = await runCommand(pair, 'restore', '--to', join(dir, 'more'), '--database', file)
     t.equal(over.code, 2, 'finished, they are not ours to remove any more')
+  },
+)
+
+t.test(
+  'restore: another disk that is mounted at the target is refused before anything is written',
+  { skip: noSmallDisk },
+  async t => {
+    await using pair = await Pair.start()
+    const writer = await pair.writer()
+    await writer.createLibrary({ name: 'Any', owner: 'jo@example.com' })
+    await pair.until('arrived', async () => (await pair.heads('backup')).size === 1)
+    const dir = await scratch(t)
+    await using _disk = await SmallDisk.mount(join(dir, 'mounted'), 'size=4m')
+
+    const ran = await runCommand(pair, 'restore', '--to', join(dir, 'mounted'))
+
+    t.equal(ran.code, 2)
+    t.match(ran.stderr, /another disk is mounted there/)
+    t.notOk(existsSync(join(dir, 'mounted.partial')))
   },
 )
