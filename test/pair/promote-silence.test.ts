@@ -3,12 +3,14 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
+import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import t from 'tap'
 import { runCommand } from '../support/command.js'
 import { Pair } from '../support/pair.js'
 import { CONFIRM, giveToken, promotionFile, select, stateDir } from '../support/promote.js'
+import type { AddressInfo } from 'node:net'
 import type { Test } from 'tap'
 
 const THREE_HOURS_MS = 3 * 3_600_000
@@ -99,6 +101,37 @@ t.test('promote: run again when it has become a silence meanwhile, it asks befor
   t.match(asked.stderr, /PROMOTION_STOPPED[\s\S]*--accept-loss libraries/)
   t.equal(agreed.code, 0, agreed.stderr)
   t.strictSame(select(pair, 'backup', 'SELECT repo_id FROM RepoUserToken'), [])
+})
+
+t.test('promote: a primary that answered when it began, and not at its end, is no silence', async t => {
+  await using pair = await Pair.start()
+  const repo = await (await pair.writer()).createLibrary({ name: 'Papers', owner: 'jo@example.com' })
+  giveToken(pair, repo, 'a'.repeat(40))
+  await pair.settle()
+  t.equal((await runCommand(pair, 'dumps', 'now')).code, 0)
+  await pair.backup.process?.stop()
+  goBy(pair, THREE_HOURS_MS) // it was stopped so long ago
+  const ready = await pair.primary.process?.logged('primary agent ready')
+  const agent = Number(new URL(String(ready?.['api'])).port)
+  let asked = 0
+  const once = createServer(socket => {
+    if (asked++ > 0) return void socket.destroy()
+    const on = connect(agent, '127.0.0.1')
+    for (const [from, to] of [
+      [socket, on],
+      [on, socket],
+    ] as const)
+      from.on('error', () => to.destroy()).pipe(to)
+  }).listen(0, '127.0.0.1')
+  t.teardown(() => once.close())
+  await new Promise(resolve => once.once('listening', resolve))
+  pair.primary.relay.target = (once.address() as AddressInfo).port
+
+  const ran = await runCommand(pair, 'promote', ...CONFIRM, '--accept-loss', 'primary,tables')
+
+  t.equal(ran.code, 0, ran.stderr)
+  t.ok(asked > 1, 'it was asked again')
+  t.strictSame(select(pair, 'backup', 'SELECT repo_id FROM RepoUserToken'), [repo])
 })
 
 t.test('status: quotes it: after a silence no library is known to be here as the primary had it', async t => {

@@ -175,11 +175,10 @@ interface Silence {
   readonly rpoMs: number
 }
 
-/** Null: it answers, or has until just now. A clock that was set back is no proof of anything. */
+/** Null: it answers, or has until just before `at`. A clock that was set back since then proves nothing. */
 function silenceOf({ heads }: AskedPrimary, since: number | null, { rpoMs }: BackupConfig, at: number): Silence | null {
   if (heads !== undefined) return null
-  const age = since === null ? Infinity : at - since
-  return age >= 0 && age <= rpoMs ? null : { since, rpoMs }
+  return since !== null && since <= Date.now() && at - since <= rpoMs ? null : { since, rpoMs }
 }
 
 /** What is here is what it had then: nobody knows of which libraries clients have sent it more since. */

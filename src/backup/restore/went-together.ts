@@ -26,13 +26,14 @@ export function wentTogether(gone: readonly Gone[], present: number, at: number)
   const together = new Set<RepoId>()
   const lately = gone.filter(one => one.since !== null && isLately(one, at))
   const noticed = lately.map(({ repo, since }) => ({ repo, since: since ?? 0 })).sort((a, b) => a.since - b.since)
-  let first = 0
+  let [first, added] = [0, 0]
   for (const [last, { since }] of noticed.entries()) {
     while ((noticed[first]?.since ?? since) < since - AT_ONCE_MS) first += 1
     const count = last - first + 1
     const before = present + noticed.length - first // those that went later were there then
     if (count < MOST_MIN || count * 2 <= before) continue
-    for (const { repo } of noticed.slice(first, last + 1)) together.add(repo)
+    for (const { repo } of noticed.slice(Math.max(first, added), last + 1)) together.add(repo)
+    added = last + 1
   }
   return together
 }
