@@ -15,6 +15,8 @@ import type { Mariadb } from '../support/mariadb.js'
 const skip = !mariadbInstalled() && 'mariadbd is not installed'
 const ACCEPT = ['--accept-loss', 'primary,libraries,tables']
 
+const OF_NO_LIBRARY = '00000000-0000-4000-8000-000000000000'
+
 interface Scene {
   readonly pair: Pair
   readonly ours: Mariadb
@@ -33,7 +35,8 @@ async function scene(t: Test): Promise<Scene> {
     await pair[Symbol.asyncDispose]()
     for (const database of [theirs, ours]) await database[Symbol.asyncDispose]()
   })
-  await (await pair.writer()).createLibrary({ name: 'Papers', owner: 'jo@example.com' })
+  const repo = await (await pair.writer()).createLibrary({ name: 'Papers', owner: 'jo@example.com' })
+  await server.query(`INSERT INTO RepoTrash (repo_id) VALUES ('${repo}'), ('${OF_NO_LIBRARY}')`, 'seafile_db')
   await pair.settle()
   t.equal((await runCommand(pair, 'dumps', 'now')).code, 0)
   await pair.backup.process?.stop()
@@ -74,6 +77,11 @@ t.test(
     t.equal(again.code, 0, again.stderr)
     t.equal(await ours.query('SELECT email FROM ccnet_db.EmailUser'), 'jo@example.com\n')
     t.equal(await ours.query('SELECT token FROM seahub_db.share'), 'link\n')
+    t.equal(
+      await ours.query('SELECT repo_id FROM RepoTrash', 'seafile_db'),
+      `${OF_NO_LIBRARY}\n`,
+      'what lives is no trash',
+    )
   },
 )
 

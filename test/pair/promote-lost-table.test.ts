@@ -9,6 +9,8 @@ import { Pair } from '../support/pair.js'
 import { CONFIRM, execute, promotionFile, select, stateDir } from '../support/promote.js'
 import type { Test } from 'tap'
 
+const OF_NO_LIBRARY = '00000000-0000-4000-8000-000000000000'
+
 /** Three libraries that are here, a dump, and then none of them on the primary. The daemon runs. */
 async function emptied(t: Test): Promise<{ readonly pair: Pair; readonly repos: readonly string[] }> {
   const pair = await Pair.start()
@@ -19,6 +21,8 @@ async function emptied(t: Test): Promise<{ readonly pair: Pair; readonly repos: 
     repos.push(await writer.createLibrary({ name, owner: 'jo@example.com' }))
   await pair.settle()
   await pair.until('all here', async () => (await pair.status()).counts.synchronized === 3)
+  const trashed = (repo: string) => `INSERT INTO RepoTrash (repo_id, repo_name) VALUES ('${repo}', 'Trashed');`
+  execute(pair, 'primary', [...repos, OF_NO_LIBRARY].map(trashed).join('\n'))
   t.equal((await runCommand(pair, 'dumps', 'now')).code, 0)
   execute(pair, 'primary', 'DELETE FROM Repo')
   return { pair, repos: repos.sort() }
@@ -71,6 +75,8 @@ t.test('promote: with --with-deleted they come back, with owner and head', async
   t.strictSame(select(pair, 'backup', 'SELECT repo_id FROM Repo ORDER BY 1'), repos)
   t.strictSame(await pair.heads('backup'), heads)
   t.strictSame(select(pair, 'backup', 'SELECT DISTINCT owner_id FROM RepoOwner'), ['jo@example.com'])
+  const trash = select(pair, 'backup', 'SELECT repo_id FROM RepoTrash')
+  t.strictSame(trash, [OF_NO_LIBRARY], 'from there the server would purge what lives')
 })
 
 t.test(

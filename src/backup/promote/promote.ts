@@ -22,7 +22,6 @@ import { damageOf } from '../dumps/damage.js'
 import { DumpStore } from '../dumps/dump-store.js'
 import { quote } from '../restore/core-tables.js'
 import { MysqlClient } from '../restore/mysql-client.js'
-import { removeTokens } from '../restore/sync-tokens.js'
 import { PromotionStates } from '../state/promotion-states.js'
 import { DELETED, checkPromotion, librariesAhead, open } from './checklist.js'
 import { importTables } from './import-tables.js'
@@ -36,6 +35,7 @@ import {
   readPromotion,
   writePromotion,
 } from './promotion.js'
+import { deleteTokens, removeFromTrash } from './stale-rows.js'
 import type { CatalogWriter, LibraryRows } from '../../shared/catalog/catalog.js'
 import type { BackupConfig } from '../../shared/config.js'
 import type { DirectoryFlags } from '../../shared/directories.js'
@@ -104,7 +104,7 @@ export async function promote(
   await run('rows', () => applyRows(config, promotion, signal))
   await run('done', async () => {
     promotion = await learnAhead(config, promotion, startedAt, signal) // what took long was before this
-    return deleteTokens(config, promotion, signal)
+    return deleteTokens(config, promotion.ahead, signal)
   })
   return promotion
 }
@@ -259,6 +259,7 @@ async function applyRows(config: BackupConfig, promotion: Promotion, signal: Abo
   }
   const remnants = await catalog.remnants(signal)
   for (const repo of remnants) await catalog.removeRows(repo, false, signal)
+  await removeFromTrash(config, signal)
   const count = saved.length - deleted.size
   return `${count} libraries have owner, name and limits as they were last; ${deleted.size} that the primary had deleted are not brought back (their rows are in ${ROWS_FILE}); rows of ${remnants.length} that are not here were removed`
 }
@@ -291,10 +292,3 @@ function dumpIsNewer({ stateDir }: BackupConfig, { dump: id, tablesAsOf }: Promo
 type Headed = LibraryRows & { readonly head: NonNullable<LibraryRows['head']> }
 
 const hasHead = (rows: LibraryRows): rows is Headed => rows.head !== null
-
-/** A client that is ahead would take what it lacks here for deleted; with a new token it asks first. */
-async function deleteTokens({ database }: BackupConfig, { ahead }: Promotion, signal: AbortSignal): Promise<string> {
-  if (ahead.length === 0) return 'no client is ahead of this server: every sync token stays'
-  await removeTokens(database, ahead, signal)
-  return `clients of ${ahead.length} libraries that may be ahead must sign in again: ${ahead.join(' ')}`
-}

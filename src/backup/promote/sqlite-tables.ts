@@ -40,3 +40,14 @@ function copyTable(db: Database.Database, name: string, made: readonly Made[]): 
   db.exec(made.find(item => item.type === 'table' && item.name === name)?.sql ?? '')
   db.exec(`INSERT INTO main.${quote(name)} SELECT * FROM dumped.${quote(name)}`)
 }
+
+/** What has a row in Repo is no trash. */
+export function removeFromSqliteTrash(own: string): void {
+  const db = new Database(own, { fileMustExist: true, timeout: 10_000 })
+  try {
+    const there = db.prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'RepoTrash'").get()
+    if (there) db.prepare('DELETE FROM RepoTrash WHERE repo_id IN (SELECT repo_id FROM Repo)').run()
+  } finally {
+    db.close()
+  }
+}
