@@ -7,12 +7,14 @@ import { DATA_DECODERS } from './data-decoders.js'
 import { DUMP_DECODERS } from './dump-decoders.js'
 import { LOGGED_DECODERS } from './logged-decoders.js'
 import { ROW_DECODERS } from './row-decoders.js'
+import { STREAM_DECODER } from './stream-decoder.js'
 import { WIRE_DECODERS } from './wire-decoders.js'
 import type { Decoder } from './decoder.js'
 
 export const DECODERS: readonly Decoder[] = [
   ...WIRE_DECODERS,
   CHUNK_DECODER,
+  STREAM_DECODER,
   ...CONTROL_DECODERS,
   ...DATA_DECODERS,
   ...ROW_DECODERS,

@@ -6,8 +6,9 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { FrameWriter } from '../../src/primary/serve/frame-writer.js'
-import { FailureLimit, RequestGuard, authKey, streamMac } from '../../src/shared/wire/auth.js'
+import { FailureLimit, RequestGuard, authKey } from '../../src/shared/wire/auth.js'
 import { FRAME } from '../../src/shared/wire/frames.js'
+import { StreamSeal } from '../../src/shared/wire/stream-seal.js'
 import { runCommand } from '../support/command.js'
 import { otherClock, setClock } from '../support/other-clock.js'
 import { Pair, TOKEN } from '../support/pair.js'
@@ -151,7 +152,7 @@ t.test(
     const offset = { ms: 0 }
     await withDate(offset, async () => {
       const sent: Buffer[] = []
-      const out = new FrameWriter(streamMac(authKey(TOKEN), 'nonce'), chunk => void sent.push(chunk))
+      const out = new FrameWriter(new StreamSeal(authKey(TOKEN), 'nonce'), chunk => void sent.push(chunk))
       offset.ms = -DAY
       await delay(5_100)
       await out.alive()

@@ -2,12 +2,12 @@
 
 import { createServer } from 'node:http'
 import { once } from 'node:events'
-import { PROOF_HEADER, RequestGuard, answerProof, authKey, streamMac } from '../../src/shared/wire/auth.js'
+import { PROOF_HEADER, RequestGuard, answerProof, authKey } from '../../src/shared/wire/auth.js'
 import { FRAME, encodeAbsent, frameHeader, provesItself } from '../../src/shared/wire/frames.js'
+import { StreamSeal } from '../../src/shared/wire/stream-seal.js'
 import { decodeObjectsRequest, encodeListing } from '../../src/shared/wire/sync-messages.js'
 import { plainChunk } from '../shared/wire/support.js'
 import { TOKEN } from './pair.js'
-import type { Hmac } from 'node:crypto'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { CommitId, RepoId } from '../../src/shared/ids.js'
@@ -20,13 +20,13 @@ export const DIGEST = 'ab'.repeat(8)
 
 /** A stream of frames, as large as is wished: it waits for its reader. */
 export class Answer {
-  readonly #mac: Hmac
+  readonly #seal: StreamSeal
 
   constructor(
     private readonly response: ServerResponse,
     { key, nonce }: ProvenRequest,
   ) {
-    this.#mac = streamMac(key, nonce)
+    this.#seal = new StreamSeal(key, nonce)
     response.writeHead(200, { [PROOF_HEADER]: answerProof(key, { nonce, status: 200, body: 'stream' }) })
   }
 
@@ -35,9 +35,20 @@ export class Answer {
   }
 
   async frame(type: FrameType, payload: Buffer = Buffer.alloc(0)): Promise<void> {
+    await this.raw(this.said(type, payload))
+    if (!provesItself(type)) await this.raw(this.proof())
+  }
+
+  /** A frame that is not sent yet; what does not prove itself waits for `proof`. */
+  said(type: FrameType, payload: Buffer = Buffer.alloc(0)): Buffer {
     const header = frameHeader(type, payload.byteLength)
-    if (!provesItself(type)) this.#mac.update(header).update(payload)
-    await this.raw(Buffer.concat([header, payload]))
+    if (!provesItself(type)) this.#seal.add(header, payload)
+    return Buffer.concat([header, payload])
+  }
+
+  /** The PROOF of what was said since the last one. */
+  proof(): Buffer {
+    return this.#seal.proof()
   }
 
   /** Bytes of the stream, in a chunk of their own. */
@@ -73,7 +84,7 @@ export class Answer {
   }
 
   async end(): Promise<void> {
-    await this.frame(FRAME.end, Buffer.from(JSON.stringify({ mac: this.#mac.digest('hex'), changed: false })))
+    await this.frame(FRAME.end, Buffer.from(JSON.stringify({ mac: this.#seal.end(false), changed: false })))
     this.response.end()
   }
 }

@@ -164,3 +164,29 @@ export function textOf(frame: ClientFrame): Record<string, unknown> {
   const text = frame.subarray(at + 4).map((byte, i) => byte ^ (mask[i % 4] ?? 0))
   return JSON.parse(Buffer.from(text).toString('utf8', SEAL_BYTES)) as Record<string, unknown>
 }
+
+/** Somebody on the line who writes other words of the same length over what was said, while `during` says so. */
+export function overwritten(said: string, other: string, during: () => boolean = () => true): Transform {
+  const [from, to] = [Buffer.from(said), Buffer.from(other)]
+  if (from.byteLength !== to.byteLength) throw new Error('assertion failed: what is longer would be no forgery')
+  let kept = Buffer.alloc(0)
+  return new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      const bytes = Buffer.concat([kept, chunk])
+      for (let at = bytes.indexOf(from); at >= 0 && during(); at = bytes.indexOf(from, at)) to.copy(bytes, at)
+      const whole = bytes.byteLength - begunAtEnd(bytes, from)
+      kept = bytes.subarray(whole)
+      done(null, bytes.subarray(0, whole))
+    },
+    flush(done) {
+      done(null, kept)
+    },
+  })
+}
+
+/** Bytes at the end with which `text` begins, and which may go on with the next chunk. */
+function begunAtEnd(bytes: Buffer, text: Buffer): number {
+  for (let length = Math.min(bytes.byteLength, text.byteLength - 1); length > 0; length--)
+    if (bytes.subarray(-length).equals(text.subarray(0, length))) return length
+  return 0
+}

@@ -13,17 +13,9 @@ import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { BackupError, systemCode } from '../../shared/errors.js'
 import { limit } from '../../shared/limit.js'
-import {
-  PROOF_HEADER,
-  VERSION_HEADER,
-  authKeys,
-  provingKey,
-  sameProof,
-  signRequest,
-  streamMac,
-} from '../../shared/wire/auth.js'
+import { PROOF_HEADER, VERSION_HEADER, authKeys, provingKey, signRequest } from '../../shared/wire/auth.js'
 import { COUNTS_BYTES_MAX, decodeCounts } from '../../shared/wire/count-messages.js'
-import { FRAME, broken, frameHeader, provesItself } from '../../shared/wire/frames.js'
+import { FRAME, broken, provesItself } from '../../shared/wire/frames.js'
 import {
   LISTING_BYTES_MAX,
   PACKING_HEADER,
@@ -33,8 +25,10 @@ import {
   decodeRemoteError,
   encodeObjectsRequest,
 } from '../../shared/wire/sync-messages.js'
+import { StreamSeal } from '../../shared/wire/stream-seal.js'
 import { Answer, Pace, SILENCE_MS_MAX, frameReader } from './answer.js'
 import { URGENT_BLOCK_ANSWERS, threadBounds } from './concurrency.js'
+import { HeldFrames } from './held-frames.js'
 import { ThreadLoad } from './thread-load.js'
 import type { Agent } from 'undici'
 import type { ErrorCode } from '../../shared/errors.js'
@@ -252,11 +246,11 @@ export class PrimaryClient implements AsyncDisposable {
   async #stream(question: Question, onFrame: OnFrame, signal: AbortSignal): Promise<EndFrame & AnswerTimes> {
     const { path, wait } = question
     const askedAt = performance.now()
-    const { node, answer, mac } = await this.#onAnyNode(signal, async node => {
+    const { node, answer, held } = await this.#onAnyNode(signal, async node => {
       const { head, answer, nonce } = await this.#ask(node, question, signal)
       try {
         const key = this.#expectProof(node, head, nonce, 'stream')
-        return { node, answer, mac: streamMac(key, nonce) }
+        return { node, answer, held: new HeldFrames(new StreamSeal(key, nonce)) }
       } catch (error) {
         answer.hangUp()
         throw error
@@ -265,7 +259,7 @@ export class PrimaryClient implements AsyncDisposable {
     const agent = this.#agent
     const pace = new Pace(node, wait)
     try {
-      const end = await this.#readStream(answer.parts(pace), { path, mac, node, pace }, onFrame)
+      const end = await this.#readStream(answer.parts(pace), { path, held, node, pace }, onFrame)
       const { firstAt } = pace
       return { ...end, firstMs: firstAt - askedAt, restMs: performance.now() - firstAt }
     } catch (error) {
@@ -280,7 +274,7 @@ export class PrimaryClient implements AsyncDisposable {
 
   async #readStream(
     chunks: AsyncIterable<Buffer>,
-    { path, mac, node, pace }: { path: string; mac: ReturnType<typeof streamMac>; node: Node; pace: Pace },
+    { path, held, node, pace }: { path: string; held: HeldFrames; node: Node; pace: Pace },
     onFrame: OnFrame,
   ): Promise<EndFrame> {
     const framesIn = frameReader()
@@ -289,17 +283,19 @@ export class PrimaryClient implements AsyncDisposable {
       for (const frame of framesIn(received)) {
         if (end) throw broken('frames after the end')
         if (frame.partOf === undefined) pace.progressed() // of a part, its bytes count
-        if (frame.type === FRAME.end) end = decodeEndFrame(frame.payload)
+        if (frame.type === FRAME.end) {
+          end = decodeEndFrame(frame.payload)
+          held.expectEnd(end)
+        } else if (!provesItself(frame.type)) held.hold(frame)
         else {
-          if (!provesItself(frame.type))
-            mac.update(frameHeader(frame.type, frame.payload.byteLength)).update(frame.payload)
-          const pending = onFrame(frame)
-          if (pending) await pending
+          for (const good of frame.type === FRAME.proof ? held.proved(frame.payload) : [frame]) {
+            const pending = onFrame(good)
+            if (pending) await pending
+          }
         }
       }
     }
     if (!end) throw new BackupError('PRIMARY_UNREACHABLE', `read ${path} from ${node.origin}: the answer was cut off`)
-    if (!sameProof(mac.digest('hex'), end.mac)) throw broken('an answer that was changed on its way')
     return end
   }
 

@@ -216,8 +216,9 @@ class Pull implements AsyncDisposable {
         return this.#nextTree(frameId(frame.payload) as CommitId)
       case FRAME.alive:
         return
+      case FRAME.proof:
       case FRAME.end:
-        throw broken('an END frame inside a stream')
+        throw broken('a PROOF or END frame inside a stream')
       case FRAME.dump:
       case FRAME.part:
       case FRAME.dumped:

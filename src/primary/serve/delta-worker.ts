@@ -7,9 +7,9 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { asBackupError } from '../../shared/errors.js'
 import { DiskObjectReader } from '../../shared/store/disk-object-store.js'
-import { streamMac } from '../../shared/wire/auth.js'
 import { FRAME } from '../../shared/wire/frames.js'
 import { CHUNK_BYTES } from '../../shared/wire/chunks.js'
+import { StreamSeal } from '../../shared/wire/stream-seal.js'
 import { streamDelta, streamObjects } from './delta.js'
 import { FrameWriter } from './frame-writer.js'
 import { Packing } from './packing.js'
@@ -88,9 +88,8 @@ function post(message: FromWorker, transfer: ArrayBuffer[] = []): void {
 }
 
 async function run(job: WorkerJob, state: Running): Promise<void> {
-  const mac = streamMac(job.proof.key, job.proof.nonce)
   const out = new FrameWriter(
-    mac,
+    new StreamSeal(job.proof.key, job.proof.nonce),
     (chunk, isChunk) => state.send(chunk, isChunk),
     () => spare.pop() ?? Buffer.allocUnsafeSlow(CHUNK_BYTES),
   )

@@ -2,7 +2,8 @@
  * Frames on their way out: gathered into chunks of a quarter megabyte, so that a
  * hundred small objects cost one message to the main thread and one write to the
  * socket. `send` says when the receiver has had enough (a promise); only then is
- * anything awaited.
+ * anything awaited. What does not prove itself is proved before it leaves, and before
+ * what hangs on it: the receiver acts on nothing else.
  */
 
 import { ID_BYTES } from '../../shared/ids.js'
@@ -15,9 +16,12 @@ import {
   frameHeader,
   provesItself,
 } from '../../shared/wire/frames.js'
+import { PROOF_BYTES } from '../../shared/wire/stream-seal.js'
 import type { Absent, FrameType } from '../../shared/wire/frames.js'
-import type { Hmac } from 'node:crypto'
+import type { StreamSeal } from '../../shared/wire/stream-seal.js'
 
+/** Of a chunk, for frames; behind them there is room for the PROOF of them. */
+const FRAMES_END = CHUNK_BYTES - FRAME_HEADER_BYTES - PROOF_BYTES
 /** The receiver gives up after a minute of silence; long walks must be heard of well before. */
 const ALIVE_MS = 5_000
 
@@ -31,11 +35,11 @@ export class FrameWriter {
 
   /**
    * `send` owns what it is given: a chunk with its header, which it may replace by another that says the same, or
-   * (`isChunk` false) a part of one. `room` gives another CHUNK_BYTES. `mac`: null where something else proves the
-   * frames, and no END is written.
+   * (`isChunk` false) a part of one. `room` gives another CHUNK_BYTES. `seal`: null where something else proves the
+   * frames, and neither PROOF nor END is written.
    */
   constructor(
-    private readonly mac: Hmac | null,
+    private readonly seal: StreamSeal | null,
     private readonly send: (bytes: Buffer, isChunk: boolean) => void | Promise<void>,
     private readonly room: () => Buffer = () => Buffer.allocUnsafeSlow(CHUNK_BYTES),
   ) {
@@ -55,13 +59,13 @@ export class FrameWriter {
   }
 
   tree(commit: string): void | Promise<void> {
-    return this.#frame(FRAME.tree, Buffer.from(commit, 'hex'))
+    const written = this.#frame(FRAME.tree, Buffer.from(commit, 'hex'))
+    if (written) return written.then(() => this.#prove())
+    this.#prove() // of the objects that follow, none is expected before it is
   }
 
   object(type: FrameType, id: string, bytes: Buffer): void | Promise<void> {
-    const head = objectHead(type, id, bytes.byteLength)
-    if (!provesItself(type)) this.mac?.update(head).update(bytes)
-    return this.#append(head, bytes)
+    return this.#append(type, objectHead(type, id, bytes.byteLength), bytes)
   }
 
   /**
@@ -69,7 +73,8 @@ export class FrameWriter {
    * `read` gives less (0), the rest is zeros, which the receiver finds to be no block: the frame's length is promised.
    */
   async blockInParts(id: string, size: number, read: (target: Buffer) => number): Promise<void> {
-    await this.#append(objectHead(FRAME.block, id, size), Buffer.alloc(0))
+    this.#prove() // within it there is no place for a PROOF
+    await this.#append(FRAME.block, objectHead(FRAME.block, id, size), Buffer.alloc(0))
     for (let left = size; left > 0;) {
       const target = this.#chunk.subarray(this.#used, Math.min(CHUNK_BYTES, this.#used + left))
       const got = read(target)
@@ -77,7 +82,7 @@ export class FrameWriter {
       const filled = got === 0 ? target.byteLength : got
       this.#used += filled
       left -= filled
-      if (this.#used === CHUNK_BYTES) await this.flush()
+      if (this.#used === CHUNK_BYTES) await this.#flush()
     }
   }
 
@@ -98,17 +103,18 @@ export class FrameWriter {
   }
 
   end(changed: boolean): void | Promise<void> {
-    if (!this.mac) throw new Error('assertion failed: an END that proves nothing')
-    return this.json(FRAME.end, { mac: this.mac.digest('hex'), changed })
+    if (!this.seal) throw new Error('assertion failed: an END that proves nothing')
+    this.#prove()
+    return this.json(FRAME.end, { mac: this.seal.end(changed), changed })
   }
 
   flush(): void | Promise<void> {
-    if (this.#used === CHUNK_HEADER_BYTES) return
-    return this.#flush(this.#used - CHUNK_HEADER_BYTES)
+    this.#prove()
+    if (this.#used > CHUNK_HEADER_BYTES) return this.#flush()
   }
 
   /** A chunk of `bytes`, of which what is here is the beginning. */
-  #flush(bytes: number): void | Promise<void> {
+  #flush(bytes = this.#used - CHUNK_HEADER_BYTES): void | Promise<void> {
     const chunk = this.#chunk.subarray(0, this.#used)
     writePlainHeader(chunk, bytes)
     this.#chunk = this.room()
@@ -118,27 +124,36 @@ export class FrameWriter {
   }
 
   #frame(type: FrameType, payload: Buffer): void | Promise<void> {
-    const header = frameHeader(type, payload.byteLength)
-    if (!provesItself(type)) this.mac?.update(header).update(payload)
-    return this.#append(header, payload)
+    return this.#append(type, frameHeader(type, payload.byteLength), payload)
   }
 
-  #append(header: Buffer, payload: Buffer): void | Promise<void> {
-    const total = header.byteLength + payload.byteLength
-    if (total > CHUNK_BYTES - this.#used) return this.#appendLarge(header, payload, total)
-    header.copy(this.#chunk, this.#used)
-    payload.copy(this.#chunk, this.#used + header.byteLength)
-    this.#used += total
+  #append(type: FrameType, head: Buffer, rest: Buffer): void | Promise<void> {
+    if (head.byteLength + rest.byteLength > FRAMES_END - this.#used) return this.#appendInNext(type, head, rest)
+    this.#put(head)
+    this.#put(rest)
+    if (!this.seal || provesItself(type)) return
+    this.seal.add(head, rest)
+    if (this.seal.isFull) this.#prove()
   }
 
-  async #appendLarge(header: Buffer, payload: Buffer, total: number): Promise<void> {
+  async #appendInNext(type: FrameType, head: Buffer, rest: Buffer): Promise<void> {
     await this.flush()
-    if (total <= CHUNK_BYTES - CHUNK_HEADER_BYTES) return this.#append(header, payload)
-    // a large payload is handed over as it is, not copied
-    header.copy(this.#chunk, CHUNK_HEADER_BYTES)
-    this.#used = CHUNK_HEADER_BYTES + header.byteLength
-    await this.#flush(total)
-    await this.send(payload, false)
+    const bytes = head.byteLength + rest.byteLength
+    if (bytes <= FRAMES_END - CHUNK_HEADER_BYTES) return this.#append(type, head, rest)
+    if (!provesItself(type)) this.seal?.add(head, rest) // now: it is handed over as it is, not copied
+    this.#put(head)
+    await this.#flush(bytes)
+    await this.send(rest, false)
+    this.#prove()
+  }
+
+  #put(bytes: Buffer): void {
+    this.#used += bytes.copy(this.#chunk, this.#used)
+  }
+
+  /** There is room for it: frames end before. */
+  #prove(): void {
+    if (this.seal?.isOpen) this.#put(this.seal.proof())
   }
 }
 

@@ -3,15 +3,15 @@
 import { FRAME } from '../../shared/wire/frames.js'
 import { LOGGED_BYTES_MAX, encodeBinlogHeader } from '../../shared/wire/binlog-messages.js'
 import { FrameWriter } from './frame-writer.js'
-import type { Hmac } from 'node:crypto'
+import type { StreamSeal } from '../../shared/wire/stream-seal.js'
 import type { BinlogAnswer } from '../binlog/read-binlog.js'
 
 export async function sendBinlog(
   { header, pieces }: BinlogAnswer,
-  mac: Hmac,
+  seal: StreamSeal,
   write: (bytes: Uint8Array) => Promise<void>,
 ): Promise<void> {
-  const frames = new FrameWriter(mac, write)
+  const frames = new FrameWriter(seal, write)
   await frames.json(FRAME.binlog, encodeBinlogHeader(header))
   for (const piece of pieces) {
     if (typeof piece === 'string') {

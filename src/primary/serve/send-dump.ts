@@ -9,8 +9,8 @@ import { limit } from '../../shared/limit.js'
 import { FRAME } from '../../shared/wire/frames.js'
 import { DUMPED_BYTES_MAX } from '../../shared/wire/dump-messages.js'
 import { FrameWriter } from './frame-writer.js'
-import type { Hmac } from 'node:crypto'
 import type { DumpHeader } from '../../shared/wire/dump-messages.js'
+import type { StreamSeal } from '../../shared/wire/stream-seal.js'
 import type { DumpSink, TakeDump } from '../dump/dump-source.js'
 
 /**
@@ -28,14 +28,18 @@ const BLOCKS = 4
 /** Often enough for a peer that waits for a minute. */
 const ALIVE_EVERY_MS = 5_000
 
-export type SendDump = (mac: Hmac, write: (bytes: Uint8Array) => Promise<void>, signal: AbortSignal) => Promise<void>
+export type SendDump = (
+  seal: StreamSeal,
+  write: (bytes: Uint8Array) => Promise<void>,
+  signal: AbortSignal,
+) => Promise<void>
 
 /** One at a time: a second one would only slow both, and the database. */
 export function dumpSender(take: TakeDump): SendDump {
   const inTurn = limit(1)
-  return (mac, write, signal) =>
+  return (seal, write, signal) =>
     inTurn(async () => {
-      await using frames = new DumpFrames(mac, write)
+      await using frames = new DumpFrames(seal, write)
       try {
         await take(frames, signal)
         await frames.endPart()
@@ -56,8 +60,8 @@ class DumpFrames implements DumpSink, AsyncDisposable {
   /** What is being written. */
   #last: Promise<void> = Promise.resolve()
 
-  constructor(mac: Hmac, write: (bytes: Uint8Array) => Promise<void>) {
-    this.#frames = new FrameWriter(mac, write)
+  constructor(seal: StreamSeal, write: (bytes: Uint8Array) => Promise<void>) {
+    this.#frames = new FrameWriter(seal, write)
     this.#alive = setInterval(() => {
       // what it rejects with, the next write does too
       this.#inOrder(() => this.#frames.alive()).catch(() => {})

@@ -16,7 +16,6 @@ import {
   RequestGuard,
   VERSION_HEADER,
   answerProof,
-  streamMac,
 } from '../../shared/wire/auth.js'
 import { decodeBinlogRequest } from '../../shared/wire/binlog-messages.js'
 import { encodeCounts } from '../../shared/wire/count-messages.js'
@@ -29,6 +28,7 @@ import {
   decodeObjectsRequest,
   encodeListing,
 } from '../../shared/wire/sync-messages.js'
+import { StreamSeal } from '../../shared/wire/stream-seal.js'
 import { sendBinlog } from './send-binlog.js'
 import { libraryFrame, listingWithConf, truncateTimeOf } from './library-rules.js'
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -249,14 +249,14 @@ async function sendStream(
 async function sendDump(exchange: Exchange, parts: SyncApiParts): Promise<void> {
   const { response, proven, signal } = exchange
   const write = beginStream(exchange, parts)
-  await parts.dump(streamMac(proven.key, proven.nonce), write, signal)
+  await parts.dump(new StreamSeal(proven.key, proven.nonce), write, signal)
   response.end()
 }
 
 async function answerBinlog(exchange: Exchange, parts: SyncApiParts): Promise<void> {
   const { response, proven, body, signal } = exchange
   const next = await parts.binlog(decodeBinlogRequest(body), signal)
-  await sendBinlog(next, streamMac(proven.key, proven.nonce), beginStream(exchange, parts))
+  await sendBinlog(next, new StreamSeal(proven.key, proven.nonce), beginStream(exchange, parts))
   response.end()
 }
 

@@ -3,7 +3,7 @@
  *
  * A request carries an HMAC-SHA256 over role, method, path, time, nonce and the
  * digest of its body. The answer carries one over the same nonce, the status
- * and the digest of its body (for a stream: see frames.ts, END). The two
+ * and the digest of its body (for a stream: see stream-seal.ts). The two
  * directions use different words, so neither can be played back as the other.
  * While a token is replaced a side holds two: a request carries one HMAC per
  * token, and is answered with the key that both sides have.
@@ -85,11 +85,6 @@ export const provingKey = (
   answer: Parameters<typeof answerProof>[1],
   given: unknown,
 ): AuthKey | undefined => keys.find(key => sameProof(answerProof(key, answer), given))
-
-/** Over the frames of a stream that do not prove themselves, in their order. */
-export function streamMac(key: AuthKey, nonce: string) {
-  return createHmac('sha256', key).update(`stream\n${nonce}\n`)
-}
 
 /**
  * The messages of one events connection, each behind a MAC of itself and of its place: on a line without TLS nobody can

@@ -12,12 +12,13 @@
  *   ALIVE     empty: the sender is working; nothing to send yet
  *   DUMP PART DUMPED FAILED  of a dump of the database: dump-messages.ts
  *   BINLOG LOG_FILE LOGGED   of its binlog: binlog-messages.ts
- *   END       JSON, last: totals, and a MAC over all frames whose content does not prove itself
+ *   PROOF     a MAC of the frames since the last one that do not prove themselves: stream-seal.ts
+ *   END       JSON, last: a MAC that says how many PROOFs came before it
  *
  * A stream that ends without END was cut, by the network or by an error at the sender.
- * FS and BLOCK frames prove themselves by their names; everything else is
- * covered by the MAC in END. Until END has come and its MAC is right, nothing
- * of the answer may move a head.
+ * FS and BLOCK frames prove themselves by their names; nothing else of the
+ * answer is acted on until its PROOF has come. Until END has come and its MAC
+ * is right, nothing of the answer may move a head.
  */
 
 import { ID_BYTES } from '../ids.js'
@@ -42,6 +43,7 @@ export const FRAME = {
   binlog: 15,
   logFile: 16,
   logged: 17,
+  proof: 18,
 } as const
 
 export type FrameType = (typeof FRAME)[keyof typeof FRAME]
@@ -58,9 +60,9 @@ export interface Frame {
   readonly partOf?: number
 }
 
-/** A name tells whether the content is right: these need no MAC. */
+/** A name tells whether the content is right, or there is nothing to be proved: these are in no segment (stream-seal.ts). */
 export const provesItself = (type: FrameType): boolean =>
-  type === FRAME.fs || type === FRAME.block || type === FRAME.alive || type === FRAME.end
+  type === FRAME.fs || type === FRAME.block || type === FRAME.alive || type === FRAME.proof || type === FRAME.end
 
 export function frameHeader(type: FrameType, payloadBytes: number): Buffer {
   if (payloadBytes > FRAME_BYTES_MAX) throw new RangeError(`a frame of ${payloadBytes} bytes`)

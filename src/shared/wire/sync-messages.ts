@@ -22,7 +22,7 @@ import type { LibraryListing, LibraryRows } from '../catalog/catalog.js'
 import type { ObjectKind } from '../store/object-store.js'
 
 /** Both sides must speak the same one. Raised whenever an older peer would misunderstand. */
-export const PROTOCOL_VERSION = 2
+export const PROTOCOL_VERSION = 3
 
 /** Of a request: `none`, where the backup cannot unpack as fast as it comes. Else the agent packs where it thinks that it pays. */
 export const PACKING_HEADER = 'x-seaf-backup-packing'
