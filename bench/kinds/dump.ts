@@ -2,7 +2,7 @@
  * A gigabyte of rows beside the libraries: dumped and restored, beside the servers' own tools piped through zstd.
  *
  * Ours goes over the authenticated line, is made durable, read again and counted; the pipe does none of that but one
- * fsync at its end. A restore of ours has no library in it, so that what is timed are tables.
+ * fsync at its end. A restore or promotion of ours has no library in it, so that what is timed are tables.
  */
 
 import { chmod, readFile, stat, writeFile } from 'node:fs/promises'
@@ -26,16 +26,20 @@ const SERVER = ['--skip-log-bin', '--innodb-buffer-pool-size=512M', '--innodb-lo
 const DATABASES = ['seafile_db', 'ccnet_db', 'seahub_db']
 const DUMP = 'mariadb-dump --defaults-file="$1" --single-transaction --quick --hex-blob --routines --triggers --events'
 const PIPED_DUMP = `set -o pipefail; ${DUMP} --databases ${DATABASES.join(' ')} | zstd -3 -q -f -o "$2" && sync "$2"`
+const PROMOTE = ['--confirm', 'PROMOTE', '--accept-loss', 'primary,libraries,tables']
 const PIPED_RESTORE = 'set -o pipefail; zstd -d -c -q "$2" | mariadb --defaults-file="$1"'
 
 export const dump: Measurement = {
   name: 'dump',
-  about: 'a dump of 1 GB of rows, and its restore, beside mariadb-dump | zstd and mariadb <',
+  about: 'a dump of 1 GB of rows, its restore and its promotion, beside mariadb-dump | zstd and mariadb <',
   async run(bench) {
     await using theirs = await startMariadb({ args: SERVER })
     bench.say('making rows')
     await fill(theirs, Math.round(ROWS * bench.settings.scale))
-    await using pair = await Pair.start({ primary: { database: mysqlConfig(theirs) } })
+    await using ours = await startMariadb({ args: SERVER })
+    await ours.query('CREATE DATABASE seafile_db')
+    const database = (server: Mariadb) => ({ database: mysqlConfig(server) })
+    await using pair = await Pair.start({ primary: database(theirs), backup: database(ours) })
     await pair.settle()
     const costs = { ours: [] as Cost[], piped: [] as Cost[], restored: [] as Cost[], loaded: [] as Cost[] }
     let bytes = 0
@@ -51,17 +55,21 @@ export const dump: Measurement = {
       )
     }
     await expectWhole(pair)
+    const plain = (await plainBytes(pair)) / 1e6
+    await pair.backup.process?.stop()
+    const promoted = [await measured(() => command(pair, 'promote', ...PROMOTE))]
     const rows = [
       row('seaf-backup-cmd dumps now', costs.ours, costs.piped),
       row('mariadb-dump | zstd -3, sync', costs.piped, costs.piped),
       row('seaf-backup-cmd restore', costs.restored, costs.loaded),
+      row('seaf-backup-cmd promote', promoted, costs.loaded),
       row('zstd -d | mariadb', costs.loaded, costs.loaded),
     ]
-    const plain = (await plainBytes(pair)) / 1e6
     return {
       title: `A dump of ${plain.toFixed(0)} MB of SQL (${(bytes / 1e6).toFixed(0)} MB packed), and its restore`,
       tables: [{ header: ['', 's', 'of the pipe', 'CPU s', 'MB RSS'], rows }],
       notes: [
+        'A promotion reads the dump to its end before it fences, and then imports it into the database of the backup; once.',
         'CPU and memory of ours are with both daemons, the dump tool and the client; of none of them with the database server.',
       ],
     }

@@ -36,6 +36,8 @@ export const sweep: Measurement = {
 
 async function row(bench: Bench, engine: keyof typeof ENGINES, libraries: number): Promise<string[]> {
   const cost = await librariesCost(bench, engine, libraries)
+  const { sweepMs, readySeconds } = cost
+  bench.say(`${libraries} libraries, ${engine}: sweep ${sweepMs.toFixed(0)} ms, ready in ${readySeconds.toFixed(2)} s`)
   return [
     `${libraries.toLocaleString('en')}, ${ENGINES[engine]}`,
     (cost.sweepMs / 1000).toFixed(3),
